@@ -1,0 +1,1 @@
+"""The public test kit: a virtual-time event loop and a network in memory."""

@@ -1,0 +1,39 @@
+"""What can go wrong, and whose fault it is."""
+
+from __future__ import annotations
+
+
+class SipError(Exception):
+    """Base class of every error that the SIP core and its drivers raise."""
+
+
+class LocalProtocolError(SipError):
+    """The caller asked for something that the protocol forbids in this state: a bug on this side."""
+
+
+class RemoteProtocolError(SipError):
+    """The peer sent something that the protocol forbids.
+
+    `status_hint` is the response that a server owes for it (400, 413, 416, 420, 482, 483, 505, 513, ...), or
+    None where RFC 3261 says to discard.
+    """
+
+    def __init__(self, message: str, status_hint: int | None = 400) -> None:
+        super().__init__(message)
+        self.status_hint = status_hint
+
+
+class ParseError(RemoteProtocolError):
+    """Bytes that are no SIP message, or a header field whose value is malformed."""
+
+
+class LimitExceeded(RemoteProtocolError):
+    """A named bound was hit; `limit_name` is the field of `Limits` that holds it."""
+
+    def __init__(self, message: str, status_hint: int | None, limit_name: str) -> None:
+        super().__init__(message, status_hint)
+        self.limit_name = limit_name
+
+
+class TransportError(SipError):
+    """A message could not be carried: refused, reset, timed out, no route, no address, certificate refused."""

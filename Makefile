@@ -1,0 +1,76 @@
+# `make run` starts the exchange, `make test` passes the tests; both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export SWITCHROOM_TESTDATA ?= $(abspath ../shared/data)
+PYTEST := $(BIN)/python -X dev -m pytest
+
+# The state tables: every line and branch of them is reached by tests/unit.
+TABLES := src/switchroom/sip/transaction.py,src/switchroom/sip/dialog_states.py
+
+.PHONY: help run test lint typecheck arrows unit scenarios peers test-mutate test-compiled test-peers fuzz soak bench docs clean
+
+help:
+	@echo "make run            start the exchange with embedded defaults"
+	@echo "make test           everything that must pass before a change lands (at most 12 minutes)"
+	@echo "make test-mutate    change each row of each state table; some test must notice"
+	@echo "make test-compiled  compile the hot modules with mypyc and run the same unit tests"
+	@echo "make test-peers     the full matrix against real peers"
+	@echo "make fuzz           feed mutated messages for SWITCHROOM_FUZZ_SECONDS (default 600)"
+	@echo "make soak           every scenario of the lab over 10,000 seeds"
+	@echo "make bench          the figures in benchmarks/, beside peers, on an idle machine"
+	@echo "make docs           draw the diagrams anew from the state tables"
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Switchroom needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+run: $(VENV)/.ready
+	$(BIN)/switchroom serve
+
+test: lint typecheck arrows peers unit scenarios
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+typecheck: $(VENV)/.ready
+	$(BIN)/mypy
+
+arrows: $(VENV)/.ready
+	$(BIN)/lint-imports --no-cache
+
+peers:
+	tests/interop/install_peers.sh
+
+unit: $(VENV)/.ready
+	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m coverage run -m pytest tests/unit
+	$(BIN)/coverage report --include='src/switchroom/sip/*,src/switchroom/sdp/*,src/switchroom/rtp/*' --fail-under=95
+	$(BIN)/coverage report --include='$(TABLES)' --fail-under=100
+
+scenarios: $(VENV)/.ready
+	$(BIN)/python -m pytest tests/lab tests/wire tests/interop tests/fuzz
+
+test-mutate: $(VENV)/.ready
+	$(BIN)/python tests/mutate.py
+
+test-peers: $(VENV)/.ready peers
+	SWITCHROOM_PEER_MATRIX=full $(BIN)/python -m pytest tests/interop
+
+fuzz: $(VENV)/.ready
+	SWITCHROOM_FUZZ_SECONDS=$${SWITCHROOM_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz --timeout=0
+
+soak: $(VENV)/.ready
+	SWITCHROOM_LAB_SEEDS=$${SWITCHROOM_LAB_SEEDS:-10000} $(BIN)/python -m pytest tests/lab --timeout=0
+
+bench: $(VENV)/.ready
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.ready
+	$(BIN)/python docs/generate_diagrams.py
+
+clean:
+	rm -rf $(VENV) .venv-bench .venv-compiled build dist .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache

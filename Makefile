@@ -57,6 +57,17 @@ scenarios: $(VENV)/.ready
 test-mutate: $(VENV)/.ready
 	$(BIN)/python tests/mutate.py
 
+test-compiled:
+	$(PYTHON) -m venv .venv-compiled
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --group dev
+	rm -rf build/compiled
+	SWITCHROOM_MYPYC=1 .venv-compiled/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/compiled .
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/compiled/*.whl
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check build/compiled/*.whl
+	.venv-compiled/bin/python -c 'import switchroom.sip.layer as m; assert m.__file__.endswith((".so", ".pyd")), m.__file__'
+	.venv-compiled/bin/python -m pytest tests/unit/sip
+
 test-peers: $(VENV)/.ready peers
 	SWITCHROOM_PEER_MATRIX=full $(BIN)/python -m pytest tests/interop
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .message import Request
+
 
 class SipError(Exception):
     """Base class of every error that the SIP core and its drivers raise."""
@@ -15,12 +20,15 @@ class RemoteProtocolError(SipError):
     """The peer sent something that the protocol forbids.
 
     `status_hint` is the response that a server owes for it (400, 413, 416, 420, 482, 483, 505, 513, ...), or
-    None where RFC 3261 says to discard.
+    None where RFC 3261 says to discard.  `request` is what `parse`, `validate` and `StreamFramer` could read of a
+    broken request, as far as a response to it copies that (§8.2.6.2): answer with
+    `error.request.create_response(error.status_hint)`.  It is None when no response can or may be sent.
     """
 
     def __init__(self, message: str, status_hint: int | None = 400) -> None:
         super().__init__(message)
         self.status_hint = status_hint
+        self.request: Request | None = None
 
 
 class ParseError(RemoteProtocolError):

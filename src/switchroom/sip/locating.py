@@ -6,7 +6,7 @@
             locator.answer(question, await resolver.lookup(question), now)
     locator.hops  # in the order in which to try them; empty: `locator.reason` says why
 
-`HopSequence` then walks through the hops of one request, and `DeadHops` remembers those that failed lately.
+`failover.HopSequence` then walks through the hops of one request.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import LocalProtocolError
 from .flow import TCP, TLS, UDP, WS, WSS
+from .uri import OpaqueUri, SipUri, TelUri
 
 if TYPE_CHECKING:
     from .headers import Via
@@ -82,7 +83,7 @@ class Srv(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An A or AAAA record: the family shows in `host`, which is the address as text."""
+    """An A or AAAA record with its owner: the family shows in `host`, which is the address as text."""
 
     name: str
     host: str
@@ -132,21 +133,17 @@ class Target(NamedTuple):
         *secure* says that the Request-URI is a sips URI even though *uri*, a Route, is not (RFC 3261 §16.6 item 7).
         Raises LocalProtocolError for a URI that names no host (tel, urn, ...).
         """
-        scheme = uri.scheme.lower()
-        if scheme not in ("sip", "sips"):
-            raise LocalProtocolError(f"cannot locate a server for a {scheme} URI: map it to a sip or sips URI first")
-        params = uri.params  # type: ignore[union-attr]  # the scheme says that it is a SipUri
-        host: str = uri.host  # type: ignore[union-attr]
-        port: int | None = uri.port  # type: ignore[union-attr]
-        word = params.get("transport") or ""
+        if not isinstance(uri, SipUri):
+            raise LocalProtocolError(f"cannot locate a server for {uri}: map it to a sip or sips URI first")
+        word = uri.params.get("transport") or ""
         transport = _TRANSPORT_PARAMETERS.get(word.lower(), word.upper()) or None
-        ttl = params.get("ttl") or ""
+        ttl = uri.params.get("ttl") or ""
         return cls(
-            host=params.get("maddr") or host,
-            port=port,
+            host=uri.params.get("maddr") or uri.host,
+            port=uri.port,
             transport=transport,
-            secure=secure or scheme == "sips",
-            name=host,
+            secure=secure or uri.scheme == "sips",
+            name=uri.host,
             ttl=int(ttl) if ttl.isascii() and ttl.isdigit() else None,
         )
 
@@ -270,11 +267,12 @@ class Locator:
         questions, self._questions = self._questions, []
         return questions
 
-    def answer(self, question: Question, records: Iterable[Record] | LookupFailed, now: float) -> None:
+    def answer(self, question: Question, records: Iterable[Record | str] | LookupFailed, now: float) -> None:
         """Feed the answer to a question: its records, none if there are none, or why it could not be asked.
 
-        Addresses that came along in an answer about SRV may be among the records (RFC 2782, additional data).
-        Raises LocalProtocolError for a question that is not open.
+        An address may be plain text when it answers a question about A or AAAA.  Addresses that came along in an
+        answer about SRV may be among the records (RFC 2782, additional data).  Raises LocalProtocolError for a
+        question that is not open.
         """
         if question not in self._pending:
             raise LocalProtocolError(f"nobody asked for {question.rtype} of {question.name}, or not any more")
@@ -286,7 +284,10 @@ class Locator:
             self._answers[question] = ()
             self._failures.append(f"{question.rtype} of {question.name}: {records.reason}")
         else:
-            self._take_records(question, tuple(records))
+            owner = question.name
+            self._take_records(
+                question, tuple(Address(owner, each) if isinstance(each, str) else each for each in records)
+            )
         if not self._pending:
             self._advance()
 
@@ -338,9 +339,7 @@ class Locator:
     def _by_naptr(self, target: Target) -> list[Hop]:
         """RFC 3263 §4.1: the records of the lowest order that lead anywhere, by preference (RFC 3403 §4.1)."""
         usable: list[tuple[int, int, str, Naptr]] = []
-        for record in self._lookup(target.host, NAPTR):
-            if not isinstance(record, Naptr):
-                continue
+        for record in [each for each in self._lookup(target.host, NAPTR) if isinstance(each, Naptr)]:
             transport = _NAPTR_SERVICES.get(record.service.upper())
             if (
                 transport in self.supported
@@ -400,16 +399,16 @@ class Locator:
         literal = canonical_address(name)
         if literal is not None:  # no host name, yet a common mistake in SRV records
             return [_hop(transport, literal, port, target)]
-        by_family = [self._lookup(name, family) for family in self.policy.families]
+        by_family: list[list[str]] = []
+        for family in self.policy.families:
+            by_family.append([each.host for each in self._lookup(name, family) if isinstance(each, Address)])
         if not self._pending and not any(by_family):
             self._reasons.append(f"no address ({' or '.join(self.policy.families)}) for {_normal(name)}")
         hops: list[Hop] = []
         for index in range(max(map(len, by_family), default=0)):
             for addresses in by_family:
                 if index < len(addresses):
-                    record = addresses[index]
-                    if isinstance(record, Address):
-                        hops.append(_hop(transport, record.host, port, target))
+                    hops.append(_hop(transport, addresses[index], port, target))
         return hops
 
     def _default_transport(self, secure: bool) -> str:
@@ -528,9 +527,9 @@ def canonical_address(host: str) -> str | None:
 def _targets(given: Uri | Target | Sequence[Target], secure: bool) -> tuple[Target, ...]:
     if isinstance(given, Target):
         return (given._replace(secure=given.secure or secure),)
-    if isinstance(given, Sequence):
-        return tuple(given)
-    return (Target.from_uri(given, secure=secure),)
+    if isinstance(given, (SipUri, TelUri, OpaqueUri)):
+        return (Target.from_uri(given, secure=secure),)
+    return tuple(given)
 
 
 def _hop(transport: str, host: str, port: int | None, target: Target) -> Hop:
@@ -581,131 +580,3 @@ def _srv_key(record: Srv) -> tuple[int, int, str, int]:
 
 def _srv_weight(record: Srv) -> int:
     return record.weight
-
-
-# -- failing over --------------------------------------------------------------------------------------------------
-
-
-class DeadHops:
-    """Hops that failed lately and are passed over for a while: shared by all requests of an endpoint.
-
-    Holds at most `capacity` hops; the one that was set aside first is forgotten first.
-    """
-
-    __slots__ = ("_until", "capacity", "longest", "seconds")
-
-    def __init__(self, *, seconds: float = 30.0, longest: float = 600.0, capacity: int = 1024) -> None:
-        self.seconds = seconds
-        """How long a hop is passed over after a timeout or a transport error."""
-        self.longest = longest
-        """How long at most, whatever a Retry-After says: anybody can send one."""
-        self.capacity = capacity
-        self._until: dict[tuple[str, str, int], float] = {}
-
-    def __len__(self) -> int:
-        return len(self._until)
-
-    def set_aside(self, hop: Hop, now: float, seconds: float | None = None) -> None:
-        """Pass over *hop* for *seconds* from now (its Retry-After), else for the usual time."""
-        key = hop[:3]
-        until = now + min(self.seconds if seconds is None else seconds, self.longest)
-        self._until.pop(key, None)  # to the end of the order
-        self._until[key] = until
-        if len(self._until) > self.capacity:
-            del self._until[next(iter(self._until))]
-
-    def forgive(self, hop: Hop) -> None:
-        """The hop answered: use it again at once."""
-        self._until.pop(hop[:3], None)
-
-    def is_dead(self, hop: Hop, now: float) -> bool:
-        """Whether *hop* is to be passed over."""
-        until = self._until.get(hop[:3])
-        if until is None:
-            return False
-        if until <= now:
-            del self._until[hop[:3]]
-            return False
-        return True
-
-    def choose(self, hops: Sequence[Hop], now: float) -> tuple[Hop, ...]:
-        """The hops that are not set aside; all of them if every one is, since trying beats giving up."""
-        if not self._until:
-            return tuple(hops)
-        alive = tuple(hop for hop in hops if not self.is_dead(hop, now))
-        return alive or tuple(hops)
-
-
-class HopSequence:
-    """The hops of one request: which is in use, and which comes next when that fails (RFC 3263 §4.3).
-
-    Each attempt is a client transaction of its own with its own branch.  Everything that belongs to one attempt
-    (retransmissions, CANCEL, the ACK for a non-2xx response) goes to `current`.  The methods that report how an
-    attempt ended return the hop to try next, or None: then that outcome is final.
-    """
-
-    __slots__ = ("_dead", "_heard", "_hops", "_index", "_stopped", "failures")
-
-    def __init__(self, hops: Sequence[Hop], dead: DeadHops, now: float, *, max_attempts: int = 8) -> None:
-        """Raises LocalProtocolError without any hop: then there is nothing to try."""
-        if not hops:
-            raise LocalProtocolError("a hop sequence needs at least one hop: look at Locator.reason")
-        self._dead = dead
-        self._hops = dead.choose(hops, now)[:max_attempts]
-        self._index = 0
-        self._heard = False
-        self._stopped = False
-        self.failures: list[tuple[Hop, str]] = []
-        """The hops that failed and why, in order."""
-
-    @property
-    def current(self) -> Hop:
-        """The hop in use."""
-        return self._hops[self._index]
-
-    @property
-    def reason(self) -> str:
-        """What failed, in words."""
-        return "; ".join(f"{hop} {why}" for hop, why in self.failures)
-
-    def heard(self) -> None:
-        """A provisional response came: the hop is alive, and a later timeout is no failure of the hop."""
-        if not self._heard:
-            self._heard = True
-            self._dead.forgive(self.current)
-
-    def stop(self) -> None:
-        """The request is cancelled: no further attempt."""
-        self._stopped = True
-
-    def responded(self, status: int, now: float, retry_after: float | None = None) -> Hop | None:
-        """A final response came.  Only a 503 is a failure of the hop, which then rests for its Retry-After.
-
-        Without Retry-After the hop did not ask to be left alone (RFC 3261 §21.5.4) and is not set aside.
-        """
-        if status != 503:
-            self._dead.forgive(self.current)
-            return None
-        if retry_after:
-            self._dead.set_aside(self.current, now, retry_after)
-        return self._next("answered 503")
-
-    def timed_out(self, now: float) -> Hop | None:
-        """Timer B or F fired.  It is a failure of the hop only if no response came at all (§4.3)."""
-        if self._heard:
-            return None
-        self._dead.set_aside(self.current, now)
-        return self._next("did not answer")
-
-    def failed(self, error: str, now: float) -> Hop | None:
-        """The transport could not carry the request; *error* in words."""
-        self._dead.set_aside(self.current, now)
-        return self._next(f"failed: {error}")
-
-    def _next(self, why: str) -> Hop | None:
-        self.failures.append((self.current, why))
-        if self._stopped or self._index + 1 >= len(self._hops):
-            return None
-        self._index += 1
-        self._heard = False
-        return self.current

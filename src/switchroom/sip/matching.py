@@ -1,0 +1,98 @@
+"""Which transaction a message belongs to (RFC 3261 §17.1.3 and §17.2.3) and where a response goes (§18.2)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .errors import LocalProtocolError, ParseError
+from .flow import TLS, UDP, Flow
+from .headers import VIA, Via
+from .host import ipv6_groups, is_ipv4
+from .message import Request
+
+MAGIC_COOKIE: Final = "z9hG4bK"
+"""How a branch begins that is unique across space and time (RFC 3261 §8.1.1.7)."""
+
+_OLD: Final = "2543"
+
+
+def client_key(branch: str, method: str) -> str:
+    """The key of a client transaction: a CANCEL has the branch of what it cancels (§9.1), no other two share one."""
+    return branch + " CANCEL" if method == "CANCEL" else branch
+
+
+def server_key(request: Request, via: Via) -> str:
+    """The key of the server transaction that *request*, with *via* on top, belongs to, but for its method.
+
+    With the magic cookie that is branch and sent-by, else what RFC 2543 goes by.
+    """
+    branch = via.branch
+    if branch is not None and branch[:7] == MAGIC_COOKIE:
+        return f"{branch} {via.sent_by}".lower()
+    return old_key(request.method, request, f"{via.protocol}/{via.transport} {via.sent_by}{via.params}", request.to.tag)
+
+
+def old_key(method: str, request: Request, via: str, to_tag: str | None) -> str:
+    """The key of an RFC 2543 request.
+
+    The ACK has its own, which is that of the INVITE with *to_tag* of the response that it acknowledges; all other
+    methods share one, so that a CANCEL finds what it cancels (§9.2).
+    """
+    number = str(request.cseq.number)
+    kind = "ACK" if method == "ACK" else ""
+    tags = (to_tag or "", request.from_.tag or "")
+    return "\n".join((_OLD, kind, request.uri_text, *tags, request.call_id, number, via))
+
+
+def is_old(key: str) -> bool:
+    """Whether a server transaction's key is that of an RFC 2543 request."""
+    return key.startswith(_OLD)
+
+
+def same_sent_by(via: Via, flow: Flow) -> bool:
+    """Whether a response's top Via is the one that this side put into the request (§18.1.2)."""
+    if via.sent_by == flow.sent_by:
+        return True
+    return via.sent_by.lower() == flow.sent_by.lower()
+
+
+def stamp_source(request: Request, via: Via, flow: Flow) -> Via:
+    """Write into the top Via where the request came from (§18.2.1; RFC 3581 §4), and return it.
+
+    `received` when the sent-by is a name or another address, or `rport` is asked for; what a sender claims there by
+    itself is overwritten.
+    """
+    params = via.params
+    host, port = flow.remote
+    if "rport" in params:
+        params = params.with_("received", host).with_("rport", str(port))
+    elif via.host != host or "received" in params:
+        params = params.with_("received", host)
+    else:
+        return via
+    via = via._replace(params=params)
+    try:
+        request.headers.replace_first(VIA, via)
+    except LocalProtocolError as error:
+        # Octets in it that a header field may not be made of, although they came in one.
+        refusal = ParseError(f"malformed Via: {error}")
+        refusal.request = request
+        raise refusal from None
+    return via
+
+
+def response_flow(via: Via, flow: Flow) -> Flow:
+    """Where to send the responses to a request that came on *flow* with *via* on top (§18.2.2; RFC 3581 §4)."""
+    if flow.transport != UDP:
+        return flow
+    maddr = via.maddr
+    if maddr is not None and (is_ipv4(maddr) or ipv6_groups(maddr) is not None):
+        return flow._replace(remote=(maddr, sent_by_port(via, flow)))
+    if "rport" in via.params or sent_by_port(via, flow) == flow.remote[1]:
+        return flow
+    return flow._replace(remote=(flow.remote[0], sent_by_port(via, flow)))
+
+
+def sent_by_port(via: Via, flow: Flow) -> int:
+    """The port of sent-by, or the default one of the transport (§18.2.2)."""
+    return via.port or (5061 if flow.transport == TLS else 5060)

@@ -232,6 +232,12 @@ class Params:
         copy._put(name, value)
         return copy
 
+    def with_quoted(self, name: str, value: str) -> Params:
+        """As `with_`, but the value stands in quotation marks even if it need not."""
+        copy = self.with_(name, value)
+        copy._values[name.lower()] = quote(value)
+        return copy
+
     def without(self, name: str) -> Params:
         """A copy that has no parameter *name*."""
         key = name.lower()

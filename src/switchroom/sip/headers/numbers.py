@@ -41,3 +41,8 @@ def parse_max_forwards(text: str) -> int:
     What is above 255 is out of range, but does no harm (RFC 4475 §3.1.2.4).
     """
     return parse_digits(text, MAX_SECONDS)
+
+
+def parse_max_breadth(text: str) -> int:
+    """Parse how many branches a request may still fork into (RFC 5393 §5.3.2): 1*DIGIT, 0 to 2**32 - 1."""
+    return parse_digits(text, MAX_SECONDS)

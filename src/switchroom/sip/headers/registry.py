@@ -16,15 +16,16 @@ class HeaderField(Generic[T]):
     """A kind of header field: its names, and the type of its values.
 
     `parse` takes one value (for a list header: one item), unfolded, and raises ParseError when it is malformed.
-    `multiple` says that the field may occur on several lines.  `comma` says that one line may hold several values,
-    separated by commas: true of every `multiple` field but those of RFC 3261 §7.3.1 whose values have commas of their
-    own (WWW-Authenticate, Authorization, Proxy-Authenticate, Proxy-Authorization).
+    `multiple` says that a line may hold several values, separated by commas, and that there may be several lines.
+    `repeatable` says that there may be several lines: it is true of every `multiple` field, and of those whose values
+    have commas of their own, so that each needs a line (RFC 3261 §7.3.1: WWW-Authenticate, Authorization,
+    Proxy-Authenticate and Proxy-Authorization).
     """
 
-    __slots__ = ("comma", "compact", "key", "multiple", "name", "parse")
+    __slots__ = ("compact", "key", "multiple", "name", "parse", "repeatable")
 
     def __init__(
-        self, name: str, parse: Callable[[str], T], *, compact: str | None, multiple: bool, comma: bool
+        self, name: str, parse: Callable[[str], T], *, compact: str | None, multiple: bool, repeatable: bool
     ) -> None:
         self.name = name
         """As it is written in the RFC: "Refer-To"."""
@@ -34,11 +35,11 @@ class HeaderField(Generic[T]):
         """The compact form, one lower-case letter, or None."""
         self.parse: Callable[[str], T] = parse
         self.multiple = multiple
-        self.comma = comma
+        self.repeatable = repeatable
 
     def parse_all(self, text: str) -> list[T]:
         """The values that one unfolded line holds: several for a list, none for a blank list."""
-        if not self.comma:
+        if not self.multiple:
             return [self.parse(text)]
         parse = self.parse
         return [parse(item) for item in split_commas(text)]
@@ -65,13 +66,12 @@ def register(
     *,
     compact: str | None = None,
     multiple: bool = False,
-    comma: bool | None = None,
+    repeatable: bool = False,
 ) -> HeaderField[T]:
-    """Make the header field *name* known, so that messages give its values typed: `X_TEAM = register("X-Team", int)`.
+    """Make the header field *name* known, so that messages give its values typed: `TEAM = register("X-Team", parse_token)`.
 
-    See `HeaderField` for the arguments; a `multiple` field is a comma-separated list unless *comma* is false.
-    A ValueError of *parse* is taken for a malformed value.  LocalProtocolError when the name or compact form is no
-    token or is taken.
+    See `HeaderField` for the arguments.  LocalProtocolError when the name is no token, the compact form no letter, or
+    one of them is taken.
     """
     if not is_token(name):
         raise LocalProtocolError(f"not a header field name: {excerpt(name)}")
@@ -82,7 +82,7 @@ def register(
         parse,
         compact=None if compact is None else compact.lower(),
         multiple=multiple,
-        comma=multiple if comma is None else comma,
+        repeatable=multiple or repeatable,
     )
     spellings = [field.key, name, name.upper(), name.title()]
     if field.compact is not None:

@@ -51,6 +51,42 @@ def split_value(text: str) -> tuple[str, Params]:
     return value, parse_params(";" + rest)
 
 
+class ResourceValue(NamedTuple):
+    """A namespace and a priority in it (RFC 4412 §3.1): "dsn" and "flash"; in lower case."""
+
+    namespace: str
+    priority: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.priority}"
+
+
+def parse_resource_value(text: str) -> ResourceValue:
+    """Parse `namespace "." r-priority`, both tokens without a dot."""
+    namespace, _, priority = text.strip(" \t").lower().partition(".")
+    if not is_token(namespace) or not is_token(priority) or "." in priority:
+        raise ParseError(f"not a resource value: {excerpt(text)}")
+    return ResourceValue(namespace, priority)
+
+
+class ReferSub(NamedTuple):
+    """Whether a REFER is to create a subscription (RFC 4488 §4)."""
+
+    value: bool
+    params: Params = NO_PARAMS
+
+    def __str__(self) -> str:
+        return f"{'true' if self.value else 'false'}{self.params}"
+
+
+def parse_refer_sub(text: str) -> ReferSub:
+    """Parse `("true" / "false") *(SEMI exten)`."""
+    value, params = split_value(text)
+    if value.lower() not in ("true", "false"):
+        raise ParseError(f"Refer-Sub is true or false: {excerpt(text)}")
+    return ReferSub(value.lower() == "true", params)
+
+
 class Privacy(NamedTuple):
     """What a user asks to be kept private (RFC 3323 §4.2), in lower case: "id", "user", "header", "none", ..."""
 

@@ -486,6 +486,18 @@ class TransactionLayer:
             framer.expect_pong()
         self._output.append((flow, _CRLF + _CRLF))
 
+    def flow_pinged(self, flow: Flow) -> None:
+        """The driver sent a CRLF ping on this stream: the next single CRLF is its pong (RFC 5626 §3.5.1)."""
+        framer = self._framers.get(flow)
+        if framer is None:
+            framer = self._framers[flow] = StreamFramer(self._limits)
+        framer.expect_pong()
+
+    def unfinished(self, flow: Flow) -> bool:
+        """Whether a message has come in part on this stream: it should be complete within a bounded time."""
+        framer = self._framers.get(flow)
+        return framer is not None and framer.pending > 0
+
     def _on_path(self, flow: Flow) -> list[Transaction]:
         return list(self._paths.get(_path(flow), ()))
 

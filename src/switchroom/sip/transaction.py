@@ -412,7 +412,7 @@ class ServerTransaction(Transaction):
     address that it came from, `sent_by_port` the port of its Via, `ack_key` that of an RFC 2543 client's ACK.
     """
 
-    __slots__ = ("ack_key", "failure_told", "sent_by_port", "source")
+    __slots__ = ("ack_key", "failure_told", "sent_by_port", "source", "user")
 
     def __init__(self, key: str, method: str, flow: Flow, request: Request, trying_at: float, end_at: float) -> None:
         if method == "INVITE":
@@ -425,6 +425,8 @@ class ServerTransaction(Transaction):
         self.sent_by_port = flow.remote[1]
         self.ack_key = ""
         self.failure_told = False
+        self.user: object = None
+        """Whoever answers it: a note of the driver, which tells that one what becomes of it."""
 
 
 def classify_response(status: int) -> int:

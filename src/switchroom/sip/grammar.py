@@ -164,7 +164,7 @@ class Params:
 
     Names are looked up without regard to case and rendered as they were written.  Values are looked up decoded (without
     the quotation) and rendered as they were written; one given to the constructor or to `with_` is quoted if it must
-    be.  A flag (`;lr`) has the value "" when looked up; None makes one.
+    be.  A flag (`;lr`) has the value ""; None makes one too.
 
     Two are equal when they hold the same names and the same decoded values, in any order.
     """
@@ -187,7 +187,7 @@ class Params:
         if not is_token(name):
             raise LocalProtocolError(f"not a parameter name: {excerpt(name)}")
         key = name.lower()
-        self._values[key] = "" if value is None else self._encode(value)
+        self._values[key] = self._encode(value) if value else ""
         if key != name:
             if self._names is None:
                 self._names = {}

@@ -36,6 +36,7 @@ _ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
 _UNRESERVED_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
 
 _NOT_USER: Final = re.compile(rf"[^{_UNRESERVED}&=+$,;?/]")
+_NOT_USER_OR_ESCAPE: Final = re.compile(rf"[^{_UNRESERVED}&=+$,;?/%]")
 _NOT_PASSWORD: Final = re.compile(rf"[^{_UNRESERVED}&=+$,]")
 _NOT_PARAM: Final = re.compile(rf"[^{_UNRESERVED}\[\]/:&+$]")
 _NOT_HNV: Final = re.compile(rf"[^{_UNRESERVED}\[\]/?:+$]")
@@ -91,7 +92,7 @@ class UriParams(Params):
             raise LocalProtocolError("a URI parameter needs a name")
         key = name.lower()
         written = _NOT_PARAM.sub(_escape_match, name)
-        self._values[key] = "" if value is None else self._encode(value)
+        self._values[key] = self._encode(value) if value else ""
         if key != written:
             if self._names is None:
                 self._names = {}
@@ -221,8 +222,9 @@ class SipUri:
         """The user part as a telephone number, if `user=phone` says that it is one and it is (§19.1.6)."""
         if self._user is None or (self._params.get("user") or "").lower() != "phone":
             return None
+        number, semicolon, params = self._user.partition(";")
         try:
-            return parse_telephone_subscriber(unescape(self._user), context_required=False)
+            return parse_telephone_subscriber(unescape(number) + semicolon + params, context_required=False)
         except ParseError:
             return None
 
@@ -408,8 +410,10 @@ class TelUri:
 
     def to_sip(self, host: str) -> SipUri:
         """The SIP URI by which this number is reached at *host* (RFC 3261 §19.1.6): separators go, case is lowered."""
-        user = self.digits.lower() + str(self._params).lower()
-        return SipUri("sip", user, None, host, None, UriParams({"user": "phone"}))
+        uri = SipUri("sip", self.digits.lower(), None, host, None, UriParams({"user": "phone"}))
+        # what is escaped in a telephone-subscriber stays so; what a user part may not hold is escaped (§19.1.2)
+        uri._user = f"{uri._user}{_NOT_USER_OR_ESCAPE.sub(_escape_match, str(self._params).lower())}"
+        return uri
 
     def canonical(self) -> str:
         """The index under which this number is looked up: no separators, lower case, parameters in order of name."""
@@ -530,13 +534,12 @@ _new_sip_uri: Final = SipUri.__new__
 
 def parse_port(text: str) -> int:
     """A port from 1*DIGIT; ParseError outside 1 to 65535."""
-    digits = text.lstrip("0")
-    if not digits or len(digits) > 5 or not (digits.isascii() and digits.isdigit()):
-        raise ParseError(f"not a port: {excerpt(text)}")
-    port = int(digits)
-    if port > 65535:
-        raise ParseError(f"not a port: {excerpt(text)}")
-    return port
+    digits = text if len(text) < 6 else text.lstrip("0")
+    if len(digits) < 6 and digits.isascii() and digits.isdigit():
+        port = int(digits)
+        if 0 < port < 65536:
+            return port
+    raise ParseError(f"not a port: {excerpt(text)}")
 
 
 def _uri_params(text: str) -> UriParams:

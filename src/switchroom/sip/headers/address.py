@@ -96,11 +96,19 @@ def parse_address(text: str) -> Address:
     if match is not None:
         quoted, tokens, uri, params = match.groups()
         return Address(
-            quoted or (tokens.rstrip(" \t") if tokens else ""),
+            quoted or (_collapse(tokens) if tokens else ""),
             parse_uri(uri),
             split_plain_params(params) if params else NO_PARAMS,
         )
     return _parse_spaced(text.strip(" \t"))
+
+
+def _collapse(tokens: str) -> str:
+    """The tokens of a display name with one space between them."""
+    tokens = tokens.strip(" \t")
+    if "  " in tokens or "\t" in tokens:
+        tokens = " ".join([token for token in tokens.replace("\t", " ").split(" ") if token])
+    return tokens
 
 
 def _parse_spaced(text: str) -> Address:
@@ -116,7 +124,7 @@ def _parse_spaced(text: str) -> Address:
         rest = text[match.end() :]
         if not rest.startswith("<"):
             return _parse_addr_spec(text)
-        name = " ".join(match[0].split())
+        name = _collapse(match[0])
     uri, bracket, params = rest[1:].partition(">")
     params = params.lstrip(" \t")
     if not bracket or (params and params[0] != ";"):

@@ -13,7 +13,7 @@ from ..grammar import NO_PARAMS, QUOTED_STRING, TOKEN, Params, excerpt, is_token
 # auth-param  =  auth-param-name EQUAL ( token / quoted-string )
 # An unquoted value may hold what base64 and URIs are made of, because peers leave out quotation marks.
 _AUTH_PARAM: Final = re.compile(
-    rf"[ \t]*+({TOKEN})[ \t]*+=[ \t]*+({QUOTED_STRING}|[^\x00-\x20\x7f\",;<>\\]*+)[ \t]*+(?:(,)|$)"
+    rf"[ \t]*+({TOKEN})[ \t]*+=[ \t]*+({QUOTED_STRING}|[^\x00-\x20\x7f\",;<>\\]*+)[ \t]*+(?:(,)|\Z)"
 )
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+")
 
@@ -82,7 +82,7 @@ def _render(scheme: str, params: Params, token68: str, quoted: frozenset[str]) -
             raise LocalProtocolError("credentials have either parameters or one token68")
         return f"{scheme} {token68}"
     if not params:
-        return scheme
+        raise LocalProtocolError("a challenge or credentials without parameters")
     return f"{scheme} {_render_params(params, scheme.lower() == 'digest', quoted)}"
 
 

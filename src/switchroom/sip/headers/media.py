@@ -11,7 +11,7 @@ from .address import parse_q
 from .tokens import split_value
 
 # media-type = m-type SLASH m-subtype *(SEMI m-parameter); media-range adds "*/*" and m-type "/*", which are tokens too
-_MEDIA_TYPE: Final = re.compile(rf"[ \t]*+({TOKEN})[ \t]*+/[ \t]*+({TOKEN})[ \t]*+(?=;|$)")
+_MEDIA_TYPE: Final = re.compile(rf"[ \t]*+({TOKEN})[ \t]*+/[ \t]*+({TOKEN})[ \t]*+(?=;|\Z)")
 
 
 class MediaType(NamedTuple):

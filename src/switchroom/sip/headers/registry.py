@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sys import intern
 from typing import Any, Final, Generic, TypeVar
 
-from ..errors import LocalProtocolError
+from ..errors import LocalProtocolError, ParseError
 from ..grammar import excerpt, is_token, split_commas
 
 T = TypeVar("T")
@@ -60,6 +60,22 @@ def parse_text(text: str) -> str:
     return text.strip(" \t")
 
 
+class Conversion(Generic[T]):
+    """A type as a parse function: what it refuses by ValueError is a malformed value."""
+
+    __slots__ = ("_type",)
+
+    def __init__(self, type_: Callable[[str], T]) -> None:
+        self._type: Callable[[str], T] = type_
+
+    def __call__(self, text: str) -> T:
+        """Convert *text*, trimmed."""
+        try:
+            return self._type(text.strip(" \t"))
+        except ValueError as error:
+            raise ParseError(f"malformed value: {excerpt(text)}") from error
+
+
 def register(
     name: str,
     parse: Callable[[str], T] = parse_text,  # type: ignore[assignment]  # T is str when no parse is given
@@ -68,10 +84,11 @@ def register(
     multiple: bool = False,
     repeatable: bool = False,
 ) -> HeaderField[T]:
-    """Make the header field *name* known, so that messages give its values typed: `TEAM = register("X-Team", parse_token)`.
+    """Make the header field *name* known, so that messages give its values typed: `TEAM = register("X-Team", int)`.
 
-    See `HeaderField` for the arguments.  LocalProtocolError when the name is no token, the compact form no letter, or
-    one of them is taken.
+    See `HeaderField` for the arguments.  *parse* is a function that raises ParseError for a malformed value, or a type
+    such as int, whose ValueError is taken for one.  LocalProtocolError when the name is no token, the compact form no
+    letter, or one of them is taken.
     """
     if not is_token(name):
         raise LocalProtocolError(f"not a header field name: {excerpt(name)}")
@@ -79,7 +96,7 @@ def register(
         raise LocalProtocolError(f"not a compact form: {excerpt(compact)}")
     field = HeaderField(
         name,
-        parse,
+        Conversion(parse) if isinstance(parse, type) else parse,
         compact=None if compact is None else compact.lower(),
         multiple=multiple,
         repeatable=multiple or repeatable,

@@ -12,7 +12,7 @@ from .numbers import parse_seconds
 NIL_SESSION_ID: Final = "0" * 32
 """The identifier of a side that has none yet (RFC 7989 §5)."""
 _SESSION_ID: Final = re.compile(r"[0-9A-Fa-f]{32}")
-_UUI: Final = re.compile(rf"[ \t]*+({TOKEN}|{QUOTED_STRING})[ \t]*+(?=;|$)")
+_UUI: Final = re.compile(rf"[ \t]*+({TOKEN}|{QUOTED_STRING})[ \t]*+(?=;|\Z)")
 
 
 class SessionExpires(NamedTuple):

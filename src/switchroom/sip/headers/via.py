@@ -109,15 +109,14 @@ def parse_via(text: str) -> Via:
         host = host[1:-1]
     if not is_host(host):
         raise ParseError(f"not a host in Via: {excerpt(host)}")
-    if "ttl" in params or "rport" in params:
-        _check_numbers(params)
+    values = params._values
+    if values.get("rport"):
+        parse_port(params.get("rport") or "")
+    if "ttl" in values:
+        _check_ttl(values["ttl"])
     return Via(transport, host, None if port is None else parse_port(port), params, protocol)
 
 
-def _check_numbers(params: Params) -> None:
-    rport = params.get("rport")
-    if rport:
-        parse_port(rport)
-    ttl = params.get("ttl")
-    if ttl is not None and not (ttl.isascii() and ttl.isdigit() and len(ttl) <= 3 and int(ttl) <= 255):
+def _check_ttl(ttl: str) -> None:
+    if not (ttl.isascii() and ttl.isdigit() and len(ttl) <= 3 and int(ttl) <= 255):
         raise ParseError(f"not a ttl from 0 to 255: {excerpt(ttl)}")

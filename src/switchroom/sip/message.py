@@ -7,11 +7,24 @@ remembered, and writing one renders that line again and no other: what is not to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from .errors import LimitExceeded, LocalProtocolError, ParseError, RemoteProtocolError
-from .grammar import excerpt, has_control, is_token, split_commas, unfold
+from .grammar import excerpt, has_control, is_token, split_commas
+from .header_lines import (
+    CONTROL,
+    KEYS,
+    LINE_END,
+    NOT_CONTROL,
+    HeaderItems,
+    Headers,
+    check_controls,
+    controls_are_quoted,
+    join_folded,
+    keys_of,
+    line_value,
+    unusual_key,
+)
 from .headers import (
     ALLOW,
     CALL_ID,
@@ -20,7 +33,6 @@ from .headers import (
     CONTENT_TYPE,
     CSEQ,
     EXPIRES,
-    FIELDS,
     FROM,
     MAX_FORWARDS,
     PROXY_REQUIRE,
@@ -44,8 +56,6 @@ from .uri import Uri, parse_uri
 __all__ = ["DEFAULT_LIMITS", "METHODS", "Headers", "Limits", "Message", "Request", "Response", "parse", "validate"]
 
 T = TypeVar("T")
-HeaderName = str | HeaderField[Any]
-HeaderItems = Iterable[tuple[HeaderName, object]]
 
 METHODS: Final = frozenset(
     (
@@ -63,266 +73,8 @@ METHODS: Final = frozenset(
 
 # SIP-Version = "SIP" "/" 1*DIGIT "." 1*DIGIT
 _VERSION: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
-# What no line may hold outside a quoted-pair: all control characters but HTAB.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_NOT_CONTROL: Final = bytes(octet for octet in range(256) if octet == 9 or (octet > 31 and octet != 127))
-_LINE_END: Final = re.compile(r"\r\n(?![ \t])")
-
-# Header fields whose list may be empty (§25.1).
-_MAY_BE_EMPTY: Final = frozenset(("accept", "accept-encoding", "accept-language", "allow", "supported"))
 
 _COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
-
-
-def _spellings() -> dict[str, str]:
-    """The canonical key of every usual way to write the name of a header field that is known."""
-    keys: dict[str, str] = {}
-    for field in list(FIELDS.values()):
-        for name in (field.name, field.key, field.name.upper(), field.name.title()):
-            keys[name] = field.key
-        if field.compact is not None:
-            keys[field.compact.lower()] = keys[field.compact.upper()] = field.key
-    return keys
-
-
-_KEYS: Final[dict[str, str]] = _spellings()
-
-
-class Headers:
-    """The header fields of a message, in the order of their lines.
-
-    A name is given in any case, in its compact form, or as a `HeaderField`.  Typed values are parsed on first use and
-    remembered until their header field is written; a malformed one raises ParseError at every access.
-    """
-
-    __slots__ = ("_all", "_changed", "_first", "_keys", "_length_changed", "_lines")
-
-    def __init__(self, items: HeaderItems = ()) -> None:
-        self._lines: list[str] = []
-        """Each header field as written, without its line end, continuation lines included."""
-        self._keys: list[str] = []
-        """The canonical key of each of them."""
-        self._first: dict[str, Any] | None = None
-        self._all: dict[str, tuple[Any, ...]] | None = None
-        self._changed = False
-        """Whether the lines differ from the bytes that they were read from."""
-        self._length_changed = False
-        for name, value in items:
-            self.add(name, value)
-
-    # Reading
-
-    def get(self, name: HeaderName) -> str | None:
-        """The value of the first line of header field *name*, unfolded and trimmed; None if there is none."""
-        key = _key(name)
-        if key not in self._keys:
-            return None
-        return _value(self._lines[self._keys.index(key)])
-
-    def get_all(self, name: HeaderName) -> list[str]:
-        """The value of every line of header field *name*, unfolded and trimmed; comma lists are not split."""
-        key = _key(name)
-        if key not in self._keys:
-            return []
-        lines = self._lines
-        return [_value(lines[index]) for index, other in enumerate(self._keys) if other == key]
-
-    def one(self, field: HeaderField[T]) -> T | None:
-        """The first typed value of *field*; None if there is none.
-
-        ParseError if it is malformed, or if the header field is repeated and must not be (§7.3.1).
-        """
-        if self._first is not None:
-            value: T | None = self._first.get(field.key)
-            if value is not None:
-                return value
-        return self._parse_first(field)
-
-    def _parse_first(self, field: HeaderField[T]) -> T | None:
-        key = field.key
-        keys = self._keys
-        if key not in keys:
-            return None
-        index = keys.index(key)
-        text = _value(self._lines[index])
-        if field.comma:
-            if "," in text:
-                text = split_commas(text)[0]
-            elif not text and key in _MAY_BE_EMPTY:
-                values = self.all(field)
-                return values[0] if values else None
-        elif not field.multiple and keys.count(key) > 1:
-            raise ParseError(f"{field.name} is repeated")
-        parsed = _parse_value(field, text)
-        if self._first is None:
-            self._first = {}
-        self._first[key] = parsed
-        return parsed
-
-    def all(self, field: HeaderField[T]) -> tuple[T, ...]:
-        """The typed values of all lines of *field*, comma lists split; ParseError if any of them is malformed."""
-        key = field.key
-        if self._all is not None:
-            cached: tuple[T, ...] | None = self._all.get(key)
-            if cached is not None:
-                return cached
-        if key not in self._keys:
-            return ()
-        values: list[T] = []
-        for text in self.get_all(key):
-            if field.comma and "," in text:
-                values += [_parse_value(field, item) for item in split_commas(text)]
-            elif text or key not in _MAY_BE_EMPTY:
-                values.append(_parse_value(field, text))
-        if len(values) > 1 and not field.multiple:
-            raise ParseError(f"{field.name} is repeated")
-        result = tuple(values)
-        if self._all is None:
-            self._all = {}
-        self._all[key] = result
-        return result
-
-    def __contains__(self, name: object) -> bool:
-        if isinstance(name, str):
-            return canonical_key(name) in self._keys
-        return isinstance(name, HeaderField) and name.key in self._keys
-
-    def __len__(self) -> int:
-        """How many header fields there are, counted in lines."""
-        return len(self._lines)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """(name as written, value unfolded and trimmed) of each line."""
-        return iter([(line.partition(":")[0].rstrip(" \t"), _value(line)) for line in self._lines])
-
-    def __repr__(self) -> str:
-        return f"Headers({list(self)!r})"
-
-    # Writing
-
-    def set(self, name: HeaderName, value: object) -> None:
-        """Make *value* the only one of header field *name*, in the place of the first line or else at the end.
-
-        LocalProtocolError for what cannot stand in a header field; so a value can never smuggle in a line of its own.
-        """
-        key = _key(name)
-        line = _render(name, str(value))
-        if key in self._keys:
-            index = self._keys.index(key)
-            self._lines[index] = line
-            if self._keys.count(key) > 1:
-                self._delete(key, index + 1)
-        else:
-            self._lines.append(line)
-            self._keys.append(key)
-        self._touch(key)
-
-    def add(self, name: HeaderName, value: object, first: bool = False) -> None:
-        """Add a line at the end of the header or, if *first*, above those of the same name (else at the top).
-
-        LocalProtocolError for what cannot stand in a header field.
-        """
-        key = _key(name)
-        line = _render(name, str(value))
-        if first:
-            index = self._keys.index(key) if key in self._keys else 0
-            self._lines.insert(index, line)
-            self._keys.insert(index, key)
-        else:
-            self._lines.append(line)
-            self._keys.append(key)
-        self._touch(key)
-
-    def remove(self, name: HeaderName) -> int:
-        """Remove all lines of header field *name*; how many there were."""
-        key = _key(name)
-        count = self._keys.count(key)
-        if count:
-            self._delete(key, 0)
-            self._touch(key)
-        return count
-
-    def pop_first(self, field: HeaderField[T]) -> T:
-        """Remove the topmost value of *field* and return it; the others of its line stay.
-
-        ParseError if it is malformed (it stays then) or if there is none.
-        """
-        value = self.one(field)
-        if value is None:
-            raise ParseError(f"no {field.name}")
-        index = self._keys.index(field.key)
-        rest = split_commas(_value(self._lines[index]))[1:] if field.comma else []
-        if rest:
-            self._lines[index] = _render(field, ", ".join(rest))
-        else:
-            del self._lines[index], self._keys[index]
-        self._touch(field.key)
-        return value
-
-    def replace_first(self, field: HeaderField[T], value: T | str) -> None:
-        """Render the topmost value of *field* anew; ParseError if there is none."""
-        if field.key not in self._keys:
-            raise ParseError(f"no {field.name}")
-        index = self._keys.index(field.key)
-        values = [str(value)]
-        if field.comma:
-            values += split_commas(_value(self._lines[index]))[1:]
-        self._lines[index] = _render(field, ", ".join(values))
-        self._touch(field.key)
-
-    def copy(self) -> Headers:
-        """An independent copy; what was parsed already need not be parsed again."""
-        copy = Headers()
-        copy._lines = self._lines.copy()
-        copy._keys = self._keys.copy()
-        copy._first = None if self._first is None else self._first.copy()
-        copy._all = None if self._all is None else self._all.copy()
-        copy._changed = self._changed
-        copy._length_changed = self._length_changed
-        return copy
-
-    def _delete(self, key: str, start: int) -> None:
-        keys = self._keys
-        for index in range(len(keys) - 1, start - 1, -1):
-            if keys[index] == key:
-                del keys[index], self._lines[index]
-
-    def _touch(self, key: str) -> None:
-        self._changed = True
-        if self._first is not None:
-            self._first.pop(key, None)
-        if self._all is not None:
-            self._all.pop(key, None)
-        if key == "content-length":
-            self._length_changed = True
-
-
-def _key(name: HeaderName) -> str:
-    return canonical_key(name) if isinstance(name, str) else name.key
-
-
-def _value(line: str) -> str:
-    value = line.partition(":")[2]
-    return unfold(value) if "\n" in value else value.strip(" \t")
-
-
-def _parse_value(field: HeaderField[T], text: str) -> T:
-    try:
-        return field.parse(text)
-    except ValueError as error:  # of a parser that a user has registered, such as int
-        raise ParseError(f"malformed {field.name}: {excerpt(text)}") from error
-
-
-def _render(name: HeaderName, value: str) -> str:
-    if isinstance(name, str):
-        if not is_token(name):
-            raise LocalProtocolError(f"not a header field name: {excerpt(name)}")
-    else:
-        name = name.name
-    line = f"{name}: {value}"
-    if _CONTROL.search(line) is not None and ("\r" in line or "\n" in line or not _controls_are_quoted(line)):
-        raise LocalProtocolError(f"{name} cannot hold control characters: {excerpt(value)}")
-    return line
 
 
 class Message:
@@ -733,23 +485,23 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
     head = data[:end]
     lines = head.decode("utf-8", "surrogateescape").split("\r\n")
     # Every CR and LF must be one of those that the lines were split at; any surplus is another control character.
-    control = len(head.translate(None, _NOT_CONTROL)) != 2 * (len(lines) - 1)
+    control = len(head.translate(None, NOT_CONTROL)) != 2 * (len(lines) - 1)
     start = lines[0]
     del lines[0]
     if control:
-        _check_controls(start, lines)
+        check_controls(start, lines)
 
     keys: list[str] = []
-    known = _KEYS
+    known = KEYS
     for line in lines:
         name, colon, _ = line.partition(":")
         key = known.get(name)
         if key is None or not colon:
             if line[:1] in (" ", "\t"):
-                lines = _join_folded(lines)
-                keys = _keys_of(lines)
+                lines = join_folded(lines)
+                keys = keys_of(lines)
                 break
-            key = _unusual_key(name, colon)
+            key = unusual_key(name, colon)
         keys.append(key)
     _check_sizes(lines, keys, head, limits)
 
@@ -762,7 +514,7 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
     if "content-length" in keys:
         if keys.count("content-length") > 1:
             raise ParseError("Content-Length is repeated")
-        length = content_length(_value(lines[keys.index("content-length")]))
+        length = content_length(line_value(lines[keys.index("content-length")]))
         if length > size:
             if length > limits.body:
                 raise LimitExceeded("body too long", 413, "body")
@@ -812,48 +564,6 @@ def _parse_status_line(start: str, headers: Headers, body: bytes, data: bytes) -
     return Response(int(code), reason, headers, body, data, version)
 
 
-def parse_headers(head: bytes) -> Headers:
-    """Read header lines that stand alone: those of a body part (RFC 2046 §5.1), or of message/sipfrag (RFC 3420)."""
-    lines = head.decode("utf-8", "surrogateescape").split("\r\n") if head else []
-    if len(head.translate(None, _NOT_CONTROL)) != 2 * max(len(lines) - 1, 0):
-        _check_controls("", lines)
-    if lines and lines[0][:1] in (" ", "\t"):
-        raise ParseError("a continuation of nothing (RFC 3261 §7.3.1)")
-    headers = Headers()
-    headers._lines = _LINE_END.split("\r\n".join(lines)) if lines else []
-    headers._keys = _keys_of(headers._lines)
-    return headers
-
-
-def _unusual_key(name: str, colon: str) -> str:
-    """The key of a header field whose name is not written in a usual way."""
-    if not colon:
-        raise ParseError(f"a header line without a colon: {excerpt(name)} (RFC 3261 §7.3)")
-    # HCOLON = *( SP / HTAB ) ":" SWS
-    name = name.rstrip(" \t")
-    if not is_token(name):
-        raise ParseError(f"not a header field name: {excerpt(name)} (RFC 3261 §7.3)")
-    return canonical_key(name)
-
-
-def _join_folded(lines: list[str]) -> list[str]:
-    """Join continuation lines to the line that they continue (§7.3.1)."""
-    if lines[0][:1] in (" ", "\t"):
-        raise ParseError("the start-line cannot be folded (RFC 3261 §7.3.1)")
-    return _LINE_END.split("\r\n".join(lines))
-
-
-def _keys_of(lines: list[str]) -> list[str]:
-    keys = []
-    for line in lines:
-        name, colon, _ = line.partition(":")
-        key = _KEYS.get(name)
-        if key is None or not colon:
-            key = _unusual_key(name, colon)
-        keys.append(key)
-    return keys
-
-
 def content_length(text: str) -> int:
     """The value of a Content-Length header field (§20.14): digits and nothing else; ParseError otherwise."""
     if not (text.isascii() and text.isdigit()):
@@ -861,38 +571,6 @@ def content_length(text: str) -> int:
     digits = text.lstrip("0")
     # No number of 18 digits fits any body; int() of a long one would take more than linear time.
     return int(digits[:18] or "0")
-
-
-def _check_controls(start: str, lines: list[str]) -> None:
-    if _CONTROL.search(start) is not None:
-        raise ParseError("a control character in the start-line")
-    for line in lines:
-        if "\r" in line or "\n" in line:
-            raise ParseError("a bare CR or LF (RFC 3261 §7.3.1)")
-    for line in _LINE_END.split("\r\n".join(lines)):
-        if not _controls_are_quoted(line.replace("\r\n", "")):
-            raise ParseError(f"a control character outside a quoted-pair: {excerpt(line)} (RFC 3261 §25.1)")
-
-
-def _controls_are_quoted(line: str) -> bool:
-    """Whether each control character of *line* is part of a quoted-pair, in a quoted-string or in a comment (§25.1)."""
-    quoted = escaped = False
-    depth = 0
-    for character in line:
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = quoted or depth > 0
-        elif character == '"':
-            if not depth:
-                quoted = not quoted
-        elif not quoted and character == "(":
-            depth += 1
-        elif not quoted and character == ")":
-            depth = max(depth - 1, 0)
-        elif (character < " " and character != "\t") or character == "\x7f":
-            return False
-    return True
 
 
 def _check_sizes(lines: list[str], keys: list[str], head: bytes, limits: Limits) -> None:
@@ -913,7 +591,7 @@ def _check_depth(lines: list[str], keys: list[str], key: str, bound: int, status
     count = 0
     for index, other in enumerate(keys):
         if other == key:
-            count += len(split_commas(_value(lines[index])))
+            count += len(split_commas(line_value(lines[index])))
     if count > bound:
         raise LimitExceeded(f"too many values of {key}", status, name)
 
@@ -925,7 +603,7 @@ def request_to_answer(data: bytes) -> Request | None:
     (§18.2.2).  Header fields that cannot be used, and those that come twice, are left out.
     """
     head = data.lstrip(b"\r\n").partition(b"\r\n\r\n")[0][: DEFAULT_LIMITS.head]
-    lines = _LINE_END.split(head.decode("utf-8", "surrogateescape"))
+    lines = LINE_END.split(head.decode("utf-8", "surrogateescape"))
     words = lines[0].split(" ")
     method = words[0]
     if len(words) < 2 or not is_token(method) or method == "ACK":
@@ -940,7 +618,7 @@ def request_to_answer(data: bytes) -> Request | None:
         if key not in _COPIED or (key != "via" and key in headers._keys) or not value.strip():
             continue
         plain = line.replace("\r\n", "")
-        if _CONTROL.search(plain) is not None and not _controls_are_quoted(plain):
+        if CONTROL.search(plain) is not None and not controls_are_quoted(plain):
             continue
         headers._lines.append(line)
         headers._keys.append(key)

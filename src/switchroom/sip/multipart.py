@@ -11,9 +11,10 @@ from typing import Final
 
 from .errors import LimitExceeded, LocalProtocolError, ParseError
 from .grammar import excerpt, is_token, quote
+from .header_lines import HeaderItems, Headers, parse_headers
 from .headers import CONTENT_TYPE, MediaType
 from .limits import DEFAULT_LIMITS, Limits
-from .message import HeaderItems, Headers, Message, parse_headers
+from .message import Message
 
 # boundary := 0*69<bchars> bcharsnospace (RFC 2046 §5.1.1)
 _BOUNDARY: Final = re.compile(r"[-0-9A-Za-z'()+_,./:=? ]{0,69}[-0-9A-Za-z'()+_,./:=?]")

@@ -1,0 +1,42 @@
+"""A timed item that knows what to do when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .timers import NEVER, Timed, TimerQueue
+
+
+class Clock(Timed):
+    """One clock of a dialog usage: `fire` is called when either deadline is due, and sets the next ones.
+
+    A user agent core keeps all its clocks in one `TimerQueue` and touches an item again after it fired.
+    """
+
+    __slots__ = ("_call", "_queue")
+
+    def __init__(self, queue: TimerQueue, call: Callable[[float], None] | None = None) -> None:
+        super().__init__()
+        self._queue = queue
+        self._call = call
+
+    def set(self, *, retry_at: float = NEVER, expire_at: float = NEVER) -> None:
+        """Set both deadlines (seconds, the clock of `now`) and queue the item."""
+        self.retry_at = retry_at
+        self.expire_at = expire_at
+        self._queue.touch(self)
+
+    def stop(self) -> None:
+        """Cancel both deadlines."""
+        self._queue.discard(self)
+
+    @property
+    def running(self) -> bool:
+        """Whether a deadline is set."""
+        return self.retry_at != NEVER or self.expire_at != NEVER
+
+    def fire(self, now: float) -> None:
+        """A deadline is due: one-shot clocks clear themselves and call back."""
+        self.retry_at = self.expire_at = NEVER
+        if self._call is not None:
+            self._call(now)

@@ -1,0 +1,876 @@
+"""A session: what an INVITE sets up between two user agents, from the first message to the last (RFC 3261 §13-15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .client_request import ClientRequest
+from .clock import Clock
+from .dialog import IN_END, Dialog
+from .errors import LocalProtocolError, SipError
+from .headers import RETRY_AFTER, SESSION_EXPIRES, Address
+from .modification import IncomingModification, OutgoingModification, glare_delay
+from .offer_exchange import RECEIVE_OFFER, WITHDRAW, OfferExchange, has_description
+from .orders import CancelRequest, Order, SendAck, SendResponse
+from .reliable_provisional import ProvisionalOrder
+from .session_events import (
+    Carries,
+    EndReason,
+    IncomingOffer,
+    IncomingRequest,
+    ModificationCompleted,
+    ModificationConfirmed,
+    ModificationWithdrawn,
+    RequestCompleted,
+    RequestProgress,
+    SessionEnded,
+    SessionRefreshed,
+)
+from .session_timer import Grant, SessionTimer, SessionTimerSettings, TooSmall, grant, request_headers
+from .success_response import SuccessResponse
+from .timers import TimerQueue, TimerValues
+
+if TYPE_CHECKING:
+    from .identifiers import Identifiers
+    from .message import Message, Request, Response
+    from .session_client import ClientSession
+    from .transaction import ServerTransaction
+
+INVITING: Final = 0
+"""Caller: no final response yet."""
+CANCELLING: Final = 1
+"""Caller: gave up, and waits for what becomes of the INVITE (§9.1)."""
+INVITED: Final = 2
+"""Called: no final response sent yet."""
+ANSWERED: Final = 3
+"""Called: 2xx sent, its ACK not seen yet."""
+CONFIRMED: Final = 4
+ENDED: Final = 5
+"""Told as ended.  A BYE, or forgotten branches of a fork, may still be under way."""
+STATE_NAMES: Final = ("inviting", "cancelling", "invited", "answered", "confirmed", "ended")
+
+IN_SUCCESS: Final = 0
+"""Caller: a 2xx that is taken."""
+IN_FAILURE: Final = 1
+"""Caller: a final non-2xx response, or none for good."""
+DO_CANCEL: Final = 2
+DO_ANSWER: Final = 3
+DO_REJECT: Final = 4
+IN_ACK: Final = 5
+NO_ACK: Final = 6
+DO_HANG_UP: Final = 7
+IN_BYE: Final = 8
+LOST: Final = 9
+"""481 or 408 within the dialog, or the session timer ran out."""
+INPUT_NAMES: Final = (
+    "2xx", "failure", "cancel", "answer", "reject", "ACK", "no ACK", "hang up", "BYE", "lost"
+)  # fmt: skip
+
+TABLE: Final[dict[tuple[int, int], int]] = {
+    (INVITING, IN_SUCCESS): CONFIRMED,  # §13.2.2.4
+    (INVITING, IN_FAILURE): ENDED,  # §13.2.2.2, §13.2.2.3
+    (INVITING, DO_CANCEL): CANCELLING,  # §9.1
+    (INVITING, IN_BYE): ENDED,  # the last early dialog hung up
+    (INVITING, LOST): INVITING,  # an early dialog's request failed; the INVITE's own end decides
+    (CANCELLING, IN_SUCCESS): ENDED,  # §15: the 2xx crossed the CANCEL: ACK, then BYE
+    (CANCELLING, IN_FAILURE): ENDED,
+    (CANCELLING, DO_CANCEL): CANCELLING,
+    (CANCELLING, IN_BYE): ENDED,
+    (CANCELLING, LOST): CANCELLING,
+    (INVITED, DO_ANSWER): ANSWERED,  # §13.3.1.4
+    (INVITED, DO_REJECT): ENDED,  # §13.3.1.2, §13.3.1.3
+    (INVITED, IN_BYE): ENDED,  # §15.1.2: the caller's BYE on the early dialog
+    (INVITED, LOST): INVITED,
+    (ANSWERED, IN_ACK): CONFIRMED,
+    (ANSWERED, NO_ACK): ENDED,  # §13.3.1.4: BYE
+    (ANSWERED, DO_HANG_UP): ENDED,  # §15: the BYE waits for the ACK
+    (ANSWERED, IN_BYE): ENDED,
+    (ANSWERED, LOST): ENDED,
+    (CONFIRMED, IN_SUCCESS): CONFIRMED,  # another branch: ACK and BYE there
+    (CONFIRMED, IN_FAILURE): CONFIRMED,
+    (CONFIRMED, IN_ACK): CONFIRMED,
+    (CONFIRMED, NO_ACK): ENDED,  # §14.2
+    (CONFIRMED, DO_HANG_UP): ENDED,  # §15.1.1
+    (CONFIRMED, IN_BYE): ENDED,  # §15.1.2
+    (CONFIRMED, LOST): ENDED,  # §12.2.1.2, RFC 4028 §10
+    (ENDED, IN_SUCCESS): ENDED,
+    (ENDED, IN_FAILURE): ENDED,
+    (ENDED, IN_ACK): ENDED,
+    (ENDED, NO_ACK): ENDED,
+    (ENDED, IN_BYE): ENDED,  # BYE crossed BYE
+    (ENDED, LOST): ENDED,
+}
+"""A pair that is not here is a local call in the wrong state: LocalProtocolError."""
+
+_RETRY_REFRESH: Final = 5.0
+"""Seconds until a session refresh that could not be sent, or was refused, is tried again."""
+_SEPARATE_USAGES: Final = frozenset(("REFER", "SUBSCRIBE", "NOTIFY"))
+"""Whose 481 concerns a subscription, not the session in the same dialog (RFC 5057 §5.1)."""
+
+
+class SessionHost(Protocol):
+    """What a session needs of the user agent core around it."""
+
+    @property
+    def clocks(self) -> TimerQueue:
+        """The queue of all clocks of the user agent."""
+        ...
+
+    @property
+    def timer_values(self) -> TimerValues:
+        """T1, T2, T4."""
+        ...
+
+    @property
+    def session_timer(self) -> SessionTimerSettings:
+        """What to ask for and grant of session timers."""
+        ...
+
+    @property
+    def identifiers(self) -> Identifiers:
+        """The source of tags and of random fractions."""
+        ...
+
+    @property
+    def contact(self) -> Address:
+        """The Contact of this user agent."""
+        ...
+
+    def capabilities(self) -> list[tuple[str, str]]:
+        """Allow, Supported and the like, for messages that set up or change a session."""
+        ...
+
+    def emit(self, event: object) -> None:
+        """Tell the application."""
+        ...
+
+    def order(self, order: Order) -> None:
+        """Tell the driver."""
+        ...
+
+    def start(self, handle: ClientRequest, now: float) -> None:
+        """Send a request and see it through challenges."""
+        ...
+
+    def respond_to(
+        self,
+        transaction: ServerTransaction,
+        request: Request,
+        status: int,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Answer a request without further ado."""
+        ...
+
+    def remember(self, leg: InviteDialog) -> None:
+        """Requests within the dialog of *leg* belong to its session from now on."""
+        ...
+
+    def forget(self, leg: InviteDialog) -> None:
+        """The dialog of *leg* is over."""
+        ...
+
+    def watch(self, transaction: ServerTransaction, session: Session) -> None:
+        """Tell *session* when the peer cancels the transaction, or it cannot answer."""
+        ...
+
+    def unwatch(self, transaction: ServerTransaction) -> None:
+        """The transaction has its final response."""
+        ...
+
+    def accepts_branch(self, session: ClientSession, response: Response) -> bool:
+        """Whether the caller takes this 2xx, when it has taken none yet."""
+        ...
+
+    def session_ended(self, session: Session) -> None:
+        """The session was told as ended."""
+        ...
+
+
+class InviteDialog:
+    """One dialog of a session with its offer/answer state: a forked INVITE has several, an answered one just one."""
+
+    __slots__ = (
+        "_offered",
+        "ack",
+        "ack_owed",
+        "allow",
+        "bye_headers",
+        "description",
+        "dialog",
+        "exchange",
+        "order",
+        "prack_due",
+        "session",
+    )
+
+    def __init__(self, session: Session, dialog: Dialog) -> None:
+        self.session = session
+        self.dialog = dialog
+        self.exchange = OfferExchange()
+        self.order = ProvisionalOrder()
+        self.ack: Request | None = None
+        """The ACK that answers each repetition of the 2xx."""
+        self.ack_owed = False
+        """A 2xx with an offer arrived; the application has not given the answer yet."""
+        self.prack_due: Response | None = None
+        """A reliable provisional response with an offer that awaits its answer."""
+        self.allow: tuple[str, ...] = ()
+        """The methods that the peer said it takes."""
+        self.bye_headers: tuple[tuple[str, str], ...] | None = None
+        """A BYE that waits for the ACK (§15)."""
+        self.description: tuple[bytes, str] | None = None
+        """The last description of ours that holds."""
+        self._offered: tuple[bytes, str] | None = None
+
+    def sent(self, message: Message) -> Carries:
+        """A reliable message of ours goes out; says what its description is."""
+        carries = self.exchange.sent(message)
+        if carries is Carries.OFFER:
+            self._offered = _description(message)
+        elif carries is Carries.ANSWER:
+            self.description = _description(message)
+        return carries
+
+    def received(self, message: Message, *, offer_allowed: bool = True) -> Carries:
+        """A reliable message of the peer came in; says what its description is."""
+        carries = self.exchange.received(message, offer_allowed=offer_allowed)
+        if carries is Carries.ANSWER:
+            self.description = self._offered
+        return carries
+
+    def learn(self, message: Message) -> None:
+        """Take note of what the peer says it allows."""
+        allow = message.allow
+        if allow:
+            self.allow = allow
+
+
+class Session:
+    """What both ends of a session share: requests within the dialog, the session timer, the end."""
+
+    __slots__ = (
+        "_glare",
+        "_host",
+        "_pending",
+        "_successes",
+        "_timer",
+        "leg",
+        "min_se",
+        "outgoing",
+        "request",
+        "state",
+    )
+
+    def __init__(self, host: SessionHost, request: Request, state: int) -> None:
+        self._host = host
+        self.request = request
+        """The INVITE; for the caller the one sent last."""
+        self.state = state
+        self.leg: InviteDialog | None = None
+        """The dialog that counts: the called side's, or that of the 2xx the caller took."""
+        self.outgoing: OutgoingModification | None = None
+        """Our re-INVITE or UPDATE under way, or waiting after a 491."""
+        self.min_se = 0
+        self._pending: dict[ServerTransaction, IncomingModification] = {}
+        self._successes: list[SuccessResponse] = []
+        self._timer = SessionTimer(host.clocks, self)
+        self._glare = Clock(host.clocks, self._after_glare)
+
+    @property
+    def dialog(self) -> Dialog | None:
+        """The dialog of the session, once there is one that counts."""
+        return self.leg.dialog if self.leg is not None else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether `SessionEnded` was told."""
+        return self.state == ENDED
+
+    @property
+    def exchange(self) -> OfferExchange | None:
+        """The offer/answer state of the session's dialog."""
+        return self.leg.exchange if self.leg is not None else None
+
+    @property
+    def timer(self) -> SessionTimer:
+        """The session timer."""
+        return self._timer
+
+    # -- what the application does -------------------------------------------------------------------------------
+
+    def hang_up(self, now: float, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """End the session in whatever state it is: BYE here, CANCEL or a rejection before the answer.
+
+        `headers` may hold a Reason (RFC 3326).  Raises LocalProtocolError when it has ended already.
+        """
+        self._step(DO_HANG_UP)
+        leg = self.leg
+        assert leg is not None  # ANSWERED and CONFIRMED have one
+        self._finish(EndReason.LOCAL_BYE, now)
+        self._bye(leg, now, tuple(headers))
+
+    def send(
+        self,
+        now: float,
+        method: str,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> ClientRequest:
+        """Send INFO, MESSAGE, OPTIONS, REFER, NOTIFY... within the dialog; the outcome is told as `RequestCompleted`.
+
+        Raises LocalProtocolError when there is no dialog, and for the methods that change the session itself.
+        """
+        if method in ("INVITE", "UPDATE", "BYE", "PRACK"):
+            raise LocalProtocolError(f"use the session's own verb for {method}")
+        leg = self._usable_leg()
+        request = leg.dialog.create_request(
+            method, contact=self._host.contact, headers=headers, body=body, content_type=content_type
+        )
+        handle = ClientRequest(request, self, leg.dialog)
+        self._host.start(handle, now)
+        return handle
+
+    def reinvite(
+        self,
+        now: float,
+        body: bytes = b"",
+        content_type: str | None = "application/sdp",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> OutgoingModification:
+        """Send a re-INVITE, with an offer or asking for one (§14.1).
+
+        Raises LocalProtocolError before the session is confirmed, and while another change is under way in either
+        direction; try again after its event.
+        """
+        leg = self._usable_leg()
+        if self.state != CONFIRMED:
+            raise LocalProtocolError("a re-INVITE must wait until the INVITE is confirmed by its ACK (§14.1)")
+        if self._successes or any(each.request.method == "INVITE" for each in self._pending.values()):
+            raise LocalProtocolError("a re-INVITE of the peer is in progress (§14.1)")
+        return self._modify(leg, "INVITE", body, content_type, tuple(headers), now)
+
+    def update(
+        self,
+        now: float,
+        body: bytes = b"",
+        content_type: str | None = "application/sdp",
+        headers: Iterable[tuple[str, str]] = (),
+        leg: InviteDialog | None = None,
+    ) -> OutgoingModification:
+        """Send an UPDATE (RFC 3311), also on an early dialog: the session's own, or one of a forked INVITE by `leg`.
+
+        Raises LocalProtocolError while another change is under way, or where no offer may stand (§5.1).
+        """
+        leg = leg or self._usable_leg()
+        if body and not self._may_offer(leg):
+            raise LocalProtocolError("no UPDATE with an offer before the first offer was answered (RFC 3311 §5.1)")
+        return self._modify(leg, "UPDATE", body, content_type, tuple(headers), now)
+
+    def _may_offer(self, leg: InviteDialog) -> bool:
+        return leg.exchange.established or self.state == CONFIRMED
+
+    def _usable_leg(self) -> InviteDialog:
+        if self.leg is None or self.state == ENDED:
+            raise LocalProtocolError(f"no dialog to send in: the session is {STATE_NAMES[self.state]}")
+        return self.leg
+
+    # -- the INVITE's own end of the dialog ----------------------------------------------------------------------
+
+    def receive_request(self, transaction: ServerTransaction, request: Request, leg: InviteDialog, now: float) -> None:
+        """A request within the dialog of *leg*; methods and extensions were checked by the user agent core."""
+        if not leg.dialog.in_order(request):
+            extra = (self._retry_after(),) if request.method == "INVITE" else ()
+            self._host.respond_to(transaction, request, 500, "CSeq Out Of Order", extra)
+            return
+        method = request.method
+        if method == "BYE":
+            self._host.respond_to(transaction, request, 200)
+            self._hung_up(leg, request, now)
+        elif self.state == ENDED:
+            self._host.respond_to(transaction, request, 481)
+        elif method == "INVITE":
+            self._reinvited(transaction, request, leg, now)
+        elif method == "UPDATE":
+            self._updated(transaction, request, leg, now)
+        elif method == "PRACK":
+            self._pracked(transaction, request, leg, now)
+        else:
+            self._host.emit(IncomingRequest(transaction, request, self))
+
+    def _hung_up(self, leg: InviteDialog, request: Request, now: float) -> None:
+        """The peer's BYE (§15.1.2)."""
+        self._close(leg)
+        if leg is not self.leg:
+            return
+        if self._step(IN_BYE):
+            self._finish(EndReason.REMOTE_BYE, now, message=request)
+
+    def _pracked(self, transaction: ServerTransaction, request: Request, leg: InviteDialog, now: float) -> None:
+        """The caller sends no reliable provisional responses: whatever PRACK comes matches none."""
+        self._host.respond_to(transaction, request, 481)
+
+    def _reinvited(self, transaction: ServerTransaction, request: Request, leg: InviteDialog, now: float) -> None:
+        ours = self.outgoing
+        if self.state in (INVITING, CANCELLING) or (
+            ours is not None and ours.method == "INVITE" and ours.handle is not None
+        ):
+            self._host.respond_to(transaction, request, 491)  # §14.2: an INVITE of ours is in progress
+        elif self.state == INVITED or any(each.request.method == "INVITE" for each in self._pending.values()):
+            self._host.respond_to(transaction, request, 500, None, (self._retry_after(),))  # §14.2
+        else:
+            self._asked(transaction, request, leg, now)
+
+    def _updated(self, transaction: ServerTransaction, request: Request, leg: InviteDialog, now: float) -> None:
+        if any(each.request.method == "UPDATE" for each in self._pending.values()):
+            self._host.respond_to(transaction, request, 500, None, (self._retry_after(),))  # RFC 3311 §5.2
+        else:
+            self._asked(transaction, request, leg, now)
+
+    def _asked(self, transaction: ServerTransaction, request: Request, leg: InviteDialog, now: float) -> None:
+        """A change that no pending INVITE or UPDATE forbids: the offer/answer state and the session timer decide."""
+        described = has_description(request)
+        if described or request.method == "INVITE":  # a re-INVITE without description asks for an offer
+            if leg.exchange.offer_is_ours:
+                self._host.respond_to(transaction, request, 491)  # RFC 3311 §5.2
+                return
+            if leg.exchange.offer_is_theirs:
+                self._host.respond_to(transaction, request, 500, None, (self._retry_after(),))
+                return
+        granted = grant(request, self._host.session_timer)
+        if isinstance(granted, TooSmall):
+            self._host.respond_to(transaction, request, 422, None, (("Min-SE", str(granted.min_se)),))
+            return
+        leg.learn(request)
+        modification = IncomingModification(self, leg, transaction, request)
+        if described:
+            leg.exchange.step(RECEIVE_OFFER)
+        elif request.method == "UPDATE":
+            self._pending[transaction] = modification
+            self.answer_modification(modification, now, 200, None, (), b"", None)
+            return
+        self._pending[transaction] = modification
+        self._host.watch(transaction, self)
+        self._host.emit(IncomingOffer(self, modification, Carries.OFFER if described else Carries.NOTHING))
+
+    def answer_modification(
+        self,
+        modification: IncomingModification,
+        now: float,
+        status: int,
+        reason: str | None,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        content_type: str | None,
+    ) -> Response:
+        """Answer a re-INVITE, UPDATE or PRACK; see `IncomingModification.accept` and `.reject`."""
+        request, leg, transaction = modification.request, modification.leg, modification.transaction
+        if modification.done:
+            raise LocalProtocolError(f"this {request.method} was answered already, or withdrawn")
+        response = request.create_response(status, reason)
+        described = has_description(request)
+        if 200 <= status < 300:
+            self._fill_success(response, headers, request, leg, now, timed=request.method != "PRACK")
+            if body:
+                response.headers.set("Content-Type", content_type or "application/sdp")
+                response.body = body
+            if described and not has_description(response):
+                raise LocalProtocolError("the offer must be answered by a session description (RFC 3264 §5)")
+            if described or request.method == "INVITE":
+                leg.sent(response)
+            leg.dialog.refresh_target(request)
+        else:
+            for name, value in headers:
+                response.headers.add(name, value)
+            if described:
+                leg.exchange.step(WITHDRAW)
+        modification.done = True
+        self._pending.pop(transaction, None)
+        self._host.unwatch(transaction)
+        self._host.order(SendResponse(transaction, response))
+        if request.method == "INVITE" and 200 <= status < 300:
+            self._await_ack(transaction, request, response, now)
+        return response
+
+    def _fill_success(
+        self,
+        response: Response,
+        headers: Iterable[tuple[str, str]],
+        request: Request,
+        leg: InviteDialog,
+        now: float,
+        *,
+        timed: bool,
+    ) -> None:
+        """What every 2xx to INVITE or UPDATE carries (§13.3.1.4), and the session timer it grants (RFC 4028 §9)."""
+        add = response.headers.add
+        if timed:
+            add("Contact", str(self._host.contact))
+            for name, value in self._host.capabilities():
+                add(name, value)
+            refreshes = request.method == "INVITE" or request.headers.one(SESSION_EXPIRES) is not None
+            if refreshes and self.state in (INVITED, CONFIRMED):
+                self._grant(response, request, now)
+        for name, value in headers:
+            add(name, value)
+
+    def _grant(self, response: Response, request: Request, now: float) -> None:
+        granted = grant(request, self._host.session_timer)
+        if not isinstance(granted, Grant):
+            return
+        if granted.interval is not None:
+            response.headers.add("Session-Expires", f"{granted.interval};refresher={granted.refresher}")
+            if granted.require:
+                response.headers.add("Require", "timer")
+        self._timer.wind(granted.interval, granted.refresher == "uas", now)
+        if self.state == CONFIRMED and granted.interval is not None:
+            self._host.emit(SessionRefreshed(self, False))
+
+    def _await_ack(self, transaction: ServerTransaction, request: Request, response: Response, now: float) -> None:
+        host = self._host
+        self._successes.append(
+            SuccessResponse(host.clocks, self, transaction, request, response, host.timer_values, now)
+        )
+
+    def ack_received(self, request: Request, leg: InviteDialog, now: float) -> None:
+        """The ACK for one of our 2xx: found by its CSeq number (§13.3.1.4)."""
+        number = request.cseq.number
+        for success in self._successes:
+            if success.request.cseq.number == number:
+                break
+        else:
+            return
+        self._successes.remove(success)
+        success.acknowledge()
+        carries = leg.received(request, offer_allowed=False)
+        if leg.exchange.offer_is_ours and has_description(success.response):
+            leg.exchange.step(WITHDRAW)  # our offer in the 2xx was left without an answer
+        self._acknowledged(success, request, carries, leg, now)
+
+    def _acknowledged(
+        self, success: SuccessResponse, request: Request, carries: Carries, leg: InviteDialog, now: float
+    ) -> None:
+        if leg.bye_headers is not None and not self._successes:
+            headers, leg.bye_headers = leg.bye_headers, None
+            self._bye(leg, now, headers)
+        elif self.state != ENDED:
+            modification = IncomingModification(self, leg, success.transaction, success.request)
+            modification.done = True
+            self._host.emit(ModificationConfirmed(self, modification, request, carries))
+
+    def repeat_response(self, transaction: ServerTransaction, response: Response) -> None:
+        """The 2xx is due again."""
+        self._host.order(SendResponse(transaction, response))
+
+    def success_abandoned(self, success: SuccessResponse, now: float) -> None:
+        """No ACK in 64*T1: BYE (§13.3.1.4, §14.2)."""
+        self._successes.remove(success)
+        leg = self.leg
+        assert leg is not None
+        headers, leg.bye_headers = leg.bye_headers or (), None
+        if self._step(NO_ACK):
+            self._finish(EndReason.NO_ACK, now)
+        self._bye(leg, now, headers)
+
+    def transaction_cancelled(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """The peer cancelled its re-INVITE (§9.2)."""
+        modification = self._pending.get(transaction)
+        if modification is not None:
+            modification.reject(now, 487)
+            self._host.emit(ModificationWithdrawn(self, modification))
+
+    def response_failed(self, transaction: ServerTransaction, error: SipError, now: float) -> None:
+        """A response could not be carried, or its transaction ended without one."""
+        modification = self._pending.pop(transaction, None)
+        if modification is not None:
+            self._host.unwatch(transaction)
+            modification.done = True
+            if has_description(modification.request):
+                modification.leg.exchange.step(WITHDRAW)
+            self._host.emit(ModificationWithdrawn(self, modification))
+
+    # -- changes of ours -----------------------------------------------------------------------------------------
+
+    def _modify(
+        self,
+        leg: InviteDialog,
+        method: str,
+        body: bytes,
+        content_type: str | None,
+        headers: tuple[tuple[str, str], ...],
+        now: float,
+        *,
+        refresh: bool = False,
+    ) -> OutgoingModification:
+        if self.outgoing is not None:
+            raise LocalProtocolError(f"an {self.outgoing.method} of ours is under way (§14.1, RFC 3311 §5.1)")
+        modification = OutgoingModification(self, leg, method, body, content_type, headers, refresh=refresh)
+        self._send_modification(modification, now)
+        return modification
+
+    def _send_modification(self, modification: OutgoingModification, now: float) -> None:
+        leg, host = modification.leg, self._host
+        if modification.body and leg.exchange.pending:
+            raise LocalProtocolError("an offer awaits its answer (RFC 3264 §4)")
+        headers = host.capabilities()
+        if self.state == CONFIRMED:
+            headers += request_headers(self._timer_settings(), min_se=self.min_se, refresher=self._refresher())
+        headers += modification.headers
+        request = leg.dialog.create_request(
+            modification.method,
+            contact=host.contact,
+            headers=headers,
+            body=modification.body,
+            content_type=modification.content_type if modification.body else None,
+        )
+        modification.offers = leg.sent(request) is Carries.OFFER
+        handle = ClientRequest(request, self, leg.dialog)
+        handle.subject = modification
+        modification.handle = handle
+        self.outgoing = modification
+        host.start(handle, now)
+
+    def _timer_settings(self) -> SessionTimerSettings:
+        settings = self._host.session_timer
+        if self._timer.running:
+            return settings._replace(interval=self._timer.interval)
+        return settings
+
+    def _refresher(self) -> str | None:
+        """Who shall go on refreshing, seen from a request of ours (RFC 4028 §7.4)."""
+        if not self._timer.running:
+            return None
+        return "uac" if self._timer.refreshing else "uas"
+
+    def response_received(self, handle: ClientRequest, response: Response, now: float) -> None:
+        """A response to a request of ours within the dialog."""
+        subject = handle.subject
+        if isinstance(subject, OutgoingModification):
+            self._modification_answered(subject, handle, response, now)
+        elif response.status < 200:
+            if subject is None and response.status > 100:
+                self._host.emit(RequestProgress(handle, response))
+        elif isinstance(subject, InviteDialog):  # our BYE
+            self._close(subject)
+        else:
+            if 200 <= response.status < 300 and self.leg is not None:
+                self.leg.dialog.refresh_target(response)
+            self._host.emit(RequestCompleted(handle, response))
+            self._judge(handle, response, now)
+
+    def request_failed(self, handle: ClientRequest, error: SipError | None, now: float) -> None:
+        """A request of ours within the dialog found no answer."""
+        subject = handle.subject
+        if isinstance(subject, OutgoingModification):
+            self._modification_failed(subject, None, error, now)
+        elif isinstance(subject, InviteDialog):
+            self._close(subject)  # §15.1.1: no answer to BYE is an answer
+        else:
+            self._host.emit(RequestCompleted(handle, None, error))
+            if error is None:
+                self._lose(EndReason.TIMEOUT, now, 408)
+
+    def _judge(self, handle: ClientRequest, response: Response, now: float) -> None:
+        """§12.2.1.2: 481 and 408 end the dialog, unless they speak of a subscription in it (RFC 5057)."""
+        if response.status in (481, 408) and handle.method not in _SEPARATE_USAGES:
+            self._lose(EndReason.LOST, now, response.status, response)
+
+    def _modification_answered(
+        self, modification: OutgoingModification, handle: ClientRequest, response: Response, now: float
+    ) -> None:
+        if response.status < 200:
+            return
+        leg = modification.leg
+        if response.status >= 300:
+            self._modification_failed(modification, response, None, now)
+            return
+        if modification.handle is not handle:  # a repeated 2xx
+            if modification.ack is not None:
+                self._host.order(SendAck(modification.ack))
+            return
+        modification.handle = None
+        leg.dialog.refresh_target(response)
+        leg.learn(response)
+        invite = modification.method == "INVITE"
+        carries = leg.received(response, offer_allowed=invite and not modification.offers)
+        if modification.offers and leg.exchange.offer_is_ours:
+            leg.exchange.step(WITHDRAW)  # a 2xx without the answer it owed
+        modification.request = handle.request
+        if invite and carries is not Carries.OFFER:
+            self._acknowledge(modification, b"", None)
+        elif not invite or self.state == ENDED:
+            self.outgoing = None
+        if self.state == ENDED:
+            if invite and modification.ack is None:
+                self._acknowledge(modification, b"", None)
+            return
+        wound = self._wind(response, now)
+        if not modification.refresh or carries is Carries.OFFER:
+            self._host.emit(ModificationCompleted(self, modification, response, carries))
+        if wound:
+            self._host.emit(SessionRefreshed(self, True))
+
+    def _wind(self, response: Response, now: float) -> bool:
+        """Take the session timer from a 2xx to our INVITE or UPDATE (RFC 4028 §7.2); whether there is one."""
+        if self.state != CONFIRMED:
+            return False
+        settled = response.headers.one(SESSION_EXPIRES)
+        if settled is None:
+            self._timer.end()
+            return False
+        self._timer.wind(settled.seconds, settled.refresher != "uas", now)
+        return True
+
+    def acknowledge_modification(
+        self, modification: OutgoingModification, now: float, body: bytes, content_type: str | None
+    ) -> None:
+        """See `OutgoingModification.acknowledge`."""
+        if modification.ack is not None or modification.request is None or modification.method != "INVITE":
+            raise LocalProtocolError("there is no 2xx that waits for its ACK")
+        self._acknowledge(modification, body, content_type)
+
+    def _acknowledge(self, modification: OutgoingModification, body: bytes, content_type: str | None) -> None:
+        assert modification.request is not None
+        leg = modification.leg
+        ack = leg.dialog.create_ack(modification.request, body=body, content_type=content_type if body else None)
+        if leg.exchange.offer_is_theirs:
+            if has_description(ack):
+                leg.sent(ack)
+            else:
+                leg.exchange.step(WITHDRAW)
+        modification.ack = ack
+        if self.outgoing is modification:
+            self.outgoing = None
+        self._host.order(SendAck(ack))
+
+    def _modification_failed(
+        self, modification: OutgoingModification, response: Response | None, error: SipError | None, now: float
+    ) -> None:
+        """§14.1: the session goes on unchanged, but for 481, 408 and silence."""
+        leg, handle = modification.leg, modification.handle
+        modification.handle = None
+        if modification.offers:
+            leg.exchange.step(WITHDRAW)
+            modification.offers = False
+        if self.state == ENDED:
+            self.outgoing = None
+            return
+        status = response.status if response is not None else 0
+        if status == 491:
+            delay = glare_delay(leg.dialog.initiator, self._host.identifiers.random())
+            self._glare.set(retry_at=now + delay)
+            return
+        self.outgoing = None
+        if not modification.refresh:
+            self._host.emit(ModificationCompleted(self, modification, response, Carries.NOTHING))
+        if response is not None and handle is not None and status in (481, 408):
+            self._judge(handle, response, now)
+        elif response is None and error is None:
+            self._lose(EndReason.TIMEOUT, now, 408)
+        elif modification.refresh:
+            after = response.headers.one(RETRY_AFTER) if response is not None else None
+            delay = max(_RETRY_REFRESH, float(after.seconds) if after is not None else 0.0)
+            self._timer.again_at(now + delay)
+
+    def _after_glare(self, now: float) -> None:
+        """The random time after a 491 is over: once more, unless something of the peer is under way (§14.1)."""
+        modification = self.outgoing
+        if modification is None or self.state == ENDED:
+            return
+        if self._busy(modification.leg):
+            delay = glare_delay(modification.leg.dialog.initiator, self._host.identifiers.random())
+            self._glare.set(retry_at=now + max(delay, 0.1))
+        else:
+            self._send_modification(modification, now)
+
+    def _busy(self, leg: InviteDialog) -> bool:
+        return bool(self._pending or self._successes or leg.exchange.pending)
+
+    # -- the session timer ---------------------------------------------------------------------------------------
+
+    def refresh(self, now: float) -> None:
+        """Half of the session interval is over (RFC 4028 §7.2): an UPDATE where the peer takes it, else a re-INVITE."""
+        leg = self.leg
+        if leg is None or self.state != CONFIRMED or self.outgoing is not None or self._busy(leg):
+            self._timer.again_at(now + _RETRY_REFRESH)
+        elif "UPDATE" in leg.allow:
+            self._modify(leg, "UPDATE", b"", None, (), now, refresh=True)
+        else:
+            body, content_type = leg.description or (b"", "")
+            self._modify(leg, "INVITE", body, content_type, (), now, refresh=True)
+
+    def session_expired(self, now: float) -> None:
+        """No refresh came in time (RFC 4028 §10)."""
+        self._lose(EndReason.SESSION_EXPIRED, now)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _lose(self, reason: EndReason, now: float, status: int | None = None, message: Response | None = None) -> None:
+        """The peer does not know the dialog, or is silent: BYE all the same (§12.2.1.2)."""
+        if self._step(LOST):
+            leg = self.leg
+            assert leg is not None
+            self._finish(reason, now, status, message)
+            self._bye(leg, now, ())
+
+    def _step(self, input_: int) -> bool:
+        """Feed the session's table; returns whether the session has just ended."""
+        after = TABLE.get((self.state, input_))
+        if after is None:
+            raise LocalProtocolError(f"cannot {INPUT_NAMES[input_]}: the session is {STATE_NAMES[self.state]}")
+        before, self.state = self.state, after
+        return after == ENDED and before != ENDED
+
+    def _finish(
+        self,
+        reason: EndReason,
+        now: float,
+        status: int | None = None,
+        message: Request | Response | None = None,
+        error: SipError | None = None,
+    ) -> None:
+        """Called once, when the table says so: stop the clocks, answer what the peer waits for, tell."""
+        self._timer.end()
+        self._glare.stop()
+        for modification in list(self._pending.values()):
+            modification.reject(now, 487)  # §15.1.2: pending requests are still answered
+        ours = self.outgoing
+        if ours is not None:
+            if ours.handle is not None and ours.method == "INVITE":
+                self._host.order(CancelRequest(ours.handle))
+            elif ours.request is not None and ours.ack is None and ours.method == "INVITE":
+                self._acknowledge(ours, b"", None)  # its answer will not come any more
+            self.outgoing = None
+        self._host.session_ended(self)
+        self._host.emit(SessionEnded(self, reason, status, message, error))
+
+    def _bye(self, leg: InviteDialog, now: float, headers: tuple[tuple[str, str], ...]) -> None:
+        """Send BYE, or keep it until the ACK of our 2xx arrives (§15)."""
+        if self._successes:
+            leg.bye_headers = headers
+            return
+        handle = ClientRequest(leg.dialog.create_request("BYE", headers=headers), self, leg.dialog)
+        handle.subject = leg
+        self._host.start(handle, now)
+
+    def _close(self, leg: InviteDialog) -> None:
+        """The dialog is over: nothing of it is repeated or awaited any more."""
+        leg.dialog.step(IN_END)
+        leg.bye_headers = None
+        if leg is self.leg:
+            for success in self._successes:
+                success.abandon()
+            self._successes.clear()
+        self._host.forget(leg)
+
+    def _retry_after(self) -> tuple[str, str]:
+        """§14.2: a random number of seconds between 0 and 10."""
+        return "Retry-After", str(int(self._host.identifiers.random() * 11))
+
+
+def _description(message: Message) -> tuple[bytes, str]:
+    return message.body, message.headers.get("Content-Type") or "application/sdp"

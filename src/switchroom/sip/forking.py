@@ -18,9 +18,8 @@ from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import LocalProtocolError, RemoteProtocolError
-from .grammar import quote
-from .headers import CONTACT, MAX_BREADTH, VIA
-from .status import REASON_PHRASES
+from .headers import CONTACT, MAX_BREADTH, VIA, Reason
+from .status import reason_phrase
 from .timers import NEVER, Timed
 
 if TYPE_CHECKING:
@@ -42,9 +41,10 @@ _RESUBMIT: Final = frozenset((401, 407, 415, 420, 484))
 _CHALLENGES: Final = ("WWW-Authenticate", "Proxy-Authenticate")
 _MAX_EARLY_DIALOGS: Final = 64
 
-ELSEWHERE: Final = (("Reason", 'SIP;cause=200;text="Call completed elsewhere"'),)
+ELSEWHERE: Final = (("Reason", str(Reason.of("SIP", 200, "Call completed elsewhere"))),)
 """What a phone is told that rang in vain, so that it shows no missed call (RFC 3326 §3.1)."""
-NO_ANSWER: Final = (("Reason", 'SIP;cause=408;text="Request Timeout"'),)
+NO_ANSWER: Final = (("Reason", str(Reason.of("SIP", 408, "Request Timeout"))),)
+"""What a phone is told that rang for too long."""
 
 
 class ForkTarget(NamedTuple):
@@ -73,6 +73,8 @@ class ForkPolicy(NamedTuple):
     """How many targets one request may be sent to, redirections included."""
     max_breadth: int = 60
     """What stands in a request without Max-Breadth, or with a higher one (RFC 5393 §5.3.3)."""
+    reserve: int = 0
+    """How much of Max-Breadth is kept back, if there is enough, for targets that are added while others ring."""
 
 
 DEFAULT_POLICY: Final = ForkPolicy()
@@ -229,6 +231,8 @@ class ResponseContext(Timed):
     def add_targets(self, targets: Iterable[ForkTarget], now: float) -> int:
         """Add to the target set (§16.5): the best group starts at once, others wait ahead of those waiting already.
 
+        "At once" means as soon as Max-Breadth allows it: see `ForkPolicy.reserve`.
+
         Returns how many were taken: none twice, none over `max_targets`, none once the outcome is being settled.
         """
         if self._closed:
@@ -243,7 +247,7 @@ class ResponseContext(Timed):
     def receive_response(self, branch: Branch, response: Response, now: float) -> None:
         """A response of the branch's transaction, with our Via still on top: that is taken off here."""
         response.headers.pop_first(VIA)
-        if response.headers.get(VIA) is None:
+        if VIA not in response.headers:
             return  # §16.7 step 3: "the response was meant for this element and MUST NOT be forwarded"
         status = response.status
         if status < 200:
@@ -336,7 +340,7 @@ class ResponseContext(Timed):
         else:
             self._candidates.append((status, response))
             if status >= 600:  # "it MUST NOT create any new branches in this context"
-                self._close((("Reason", reason_value(status)),))
+                self._close((("Reason", str(Reason.of("SIP", status, reason_phrase(status)))),))
         self._proceed(now)
         self._tell_ends(branch, status)
 
@@ -357,7 +361,7 @@ class ResponseContext(Timed):
         """RFC 6228 §6: an early dialog that is over while nothing final is said upstream is told by a 199."""
         if not self.final_status:
             for tag in branch.early_tags:
-                headers = (("Reason", reason_value(status)),)
+                headers = (("Reason", str(Reason.of("SIP", status, reason_phrase(status)))),)
                 self._orders.append(ForwardResponse(self.request.create_response(199, to_tag=tag, headers=headers)))
         branch.early_tags.clear()
 
@@ -381,7 +385,7 @@ class ResponseContext(Timed):
             # "SHOULD NOT recurse to a non-SIPS URI if the Request-URI of the original request was a SIPS URI"
             usable = uri.scheme == "sips" or (uri.scheme == "sip" and not secure)
             if usable and self._taken + len(targets) < self.policy.max_targets:
-                targets.append(ForkTarget(uri, quality(contact.params.get("q"))))
+                targets.append(ForkTarget(uri, contact.q))
             else:
                 rest.append(str(contact))
         self._queue(self._groups(targets))
@@ -453,6 +457,8 @@ class ResponseContext(Timed):
         count = min(len(self._ready), free)
         if count <= 0:
             return
+        reserve = self.policy.reserve
+        free = max(count, free - reserve if free >= reserve + count else (free + 1) // 2 if reserve else free)
         share, extra = divmod(free, count)
         starting, self._ready = self._ready[:count], self._ready[count:]
         for index, target in enumerate(starting):
@@ -536,21 +542,10 @@ class ResponseContext(Timed):
 
     def _announces_ends(self) -> bool:
         """Whether a 199 is wanted and can be sent: RFC 6228 §6, and a proxy has no reliable responses of its own."""
-        return "199" in self.request.supported and "100rel" not in self.request.require
-
-
-def reason_value(status: int) -> str:
-    """A Reason header field value that names a SIP response (RFC 3326 §2)."""
-    return f"SIP;cause={status};text={quote(REASON_PHRASES.get(status, str(status)))}"
-
-
-def quality(text: str | None) -> float:
-    """The q parameter of a contact: 0 to 1, and 1 if it is absent or malformed (RFC 3261 §20.10)."""
-    try:
-        value = float(text) if text else 1.0
-    except ValueError:
-        return 1.0
-    return value if 0.0 <= value <= 1.0 else 1.0
+        try:
+            return "199" in self.request.supported and "100rel" not in self.request.require
+        except RemoteProtocolError:
+            return False  # nothing else depends on it
 
 
 def _descending_q(target: ForkTarget) -> float:

@@ -399,17 +399,16 @@ class Locator:
         literal = canonical_address(name)
         if literal is not None:  # no host name, yet a common mistake in SRV records
             return [_hop(transport, literal, port, target)]
-        by_family: list[list[str]] = []
-        for family in self.policy.families:
-            by_family.append([each.host for each in self._lookup(name, family) if isinstance(each, Address)])
+        by_family = [self._hosts(name, family) for family in self.policy.families]
         if not self._pending and not any(by_family):
             self._reasons.append(f"no address ({' or '.join(self.policy.families)}) for {_normal(name)}")
         hops: list[Hop] = []
         for index in range(max(map(len, by_family), default=0)):
-            for addresses in by_family:
-                if index < len(addresses):
-                    hops.append(_hop(transport, addresses[index], port, target))
+            hops += [_hop(transport, each[index], port, target) for each in by_family if index < len(each)]
         return hops
+
+    def _hosts(self, name: str, family: str) -> list[str]:
+        return [each.host for each in self._lookup(name, family) if isinstance(each, Address)]
 
     def _default_transport(self, secure: bool) -> str:
         """What RFC 3263 §4.1 chooses when nothing else does, or the best of ours if we do not speak that."""

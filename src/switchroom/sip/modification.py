@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .client_request import ClientRequest
+    from .invite_dialog import InviteDialog
     from .message import Request, Response
-    from .session import InviteDialog, Session
+    from .session import Session
     from .transaction import ServerTransaction
 
 OWNER_LEAST: Final = 2.1

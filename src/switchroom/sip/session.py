@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from .client_request import ClientRequest
 from .clock import Clock
 from .dialog import IN_END, Dialog
 from .errors import LocalProtocolError, SipError
-from .headers import RETRY_AFTER, SESSION_EXPIRES, Address
+from .headers import RETRY_AFTER, SESSION_EXPIRES
+from .invite_dialog import InviteDialog
 from .modification import IncomingModification, OutgoingModification, glare_delay
 from .offer_exchange import RECEIVE_OFFER, WITHDRAW, OfferExchange, has_description
-from .orders import CancelRequest, Order, SendAck, SendResponse
-from .reliable_provisional import ProvisionalOrder
+from .orders import CancelRequest, SendAck, SendResponse
 from .session_events import (
     Carries,
     EndReason,
@@ -27,225 +27,32 @@ from .session_events import (
     SessionEnded,
     SessionRefreshed,
 )
+from .session_host import SessionHost
+from .session_table import (
+    CANCELLING,
+    CONFIRMED,
+    DO_HANG_UP,
+    ENDED,
+    IN_BYE,
+    INPUT_NAMES,
+    INVITED,
+    INVITING,
+    LOST,
+    NO_ACK,
+    STATE_NAMES,
+    TABLE,
+)
 from .session_timer import Grant, SessionTimer, SessionTimerSettings, TooSmall, grant, request_headers
 from .success_response import SuccessResponse
-from .timers import TimerQueue, TimerValues
 
 if TYPE_CHECKING:
-    from .identifiers import Identifiers
-    from .message import Message, Request, Response
-    from .session_client import ClientSession
+    from .message import Request, Response
     from .transaction import ServerTransaction
-
-INVITING: Final = 0
-"""Caller: no final response yet."""
-CANCELLING: Final = 1
-"""Caller: gave up, and waits for what becomes of the INVITE (§9.1)."""
-INVITED: Final = 2
-"""Called: no final response sent yet."""
-ANSWERED: Final = 3
-"""Called: 2xx sent, its ACK not seen yet."""
-CONFIRMED: Final = 4
-ENDED: Final = 5
-"""Told as ended.  A BYE, or forgotten branches of a fork, may still be under way."""
-STATE_NAMES: Final = ("inviting", "cancelling", "invited", "answered", "confirmed", "ended")
-
-IN_SUCCESS: Final = 0
-"""Caller: a 2xx that is taken."""
-IN_FAILURE: Final = 1
-"""Caller: a final non-2xx response, or none for good."""
-DO_CANCEL: Final = 2
-DO_ANSWER: Final = 3
-DO_REJECT: Final = 4
-IN_ACK: Final = 5
-NO_ACK: Final = 6
-DO_HANG_UP: Final = 7
-IN_BYE: Final = 8
-LOST: Final = 9
-"""481 or 408 within the dialog, or the session timer ran out."""
-INPUT_NAMES: Final = (
-    "2xx", "failure", "cancel", "answer", "reject", "ACK", "no ACK", "hang up", "BYE", "lost"
-)  # fmt: skip
-
-TABLE: Final[dict[tuple[int, int], int]] = {
-    (INVITING, IN_SUCCESS): CONFIRMED,  # §13.2.2.4
-    (INVITING, IN_FAILURE): ENDED,  # §13.2.2.2, §13.2.2.3
-    (INVITING, DO_CANCEL): CANCELLING,  # §9.1
-    (INVITING, IN_BYE): ENDED,  # the last early dialog hung up
-    (INVITING, LOST): INVITING,  # an early dialog's request failed; the INVITE's own end decides
-    (CANCELLING, IN_SUCCESS): ENDED,  # §15: the 2xx crossed the CANCEL: ACK, then BYE
-    (CANCELLING, IN_FAILURE): ENDED,
-    (CANCELLING, DO_CANCEL): CANCELLING,
-    (CANCELLING, IN_BYE): ENDED,
-    (CANCELLING, LOST): CANCELLING,
-    (INVITED, DO_ANSWER): ANSWERED,  # §13.3.1.4
-    (INVITED, DO_REJECT): ENDED,  # §13.3.1.2, §13.3.1.3
-    (INVITED, IN_BYE): ENDED,  # §15.1.2: the caller's BYE on the early dialog
-    (INVITED, LOST): INVITED,
-    (ANSWERED, IN_ACK): CONFIRMED,
-    (ANSWERED, NO_ACK): ENDED,  # §13.3.1.4: BYE
-    (ANSWERED, DO_HANG_UP): ENDED,  # §15: the BYE waits for the ACK
-    (ANSWERED, IN_BYE): ENDED,
-    (ANSWERED, LOST): ENDED,
-    (CONFIRMED, IN_SUCCESS): CONFIRMED,  # another branch: ACK and BYE there
-    (CONFIRMED, IN_FAILURE): CONFIRMED,
-    (CONFIRMED, IN_ACK): CONFIRMED,
-    (CONFIRMED, NO_ACK): ENDED,  # §14.2
-    (CONFIRMED, DO_HANG_UP): ENDED,  # §15.1.1
-    (CONFIRMED, IN_BYE): ENDED,  # §15.1.2
-    (CONFIRMED, LOST): ENDED,  # §12.2.1.2, RFC 4028 §10
-    (ENDED, IN_SUCCESS): ENDED,
-    (ENDED, IN_FAILURE): ENDED,
-    (ENDED, IN_ACK): ENDED,
-    (ENDED, NO_ACK): ENDED,
-    (ENDED, IN_BYE): ENDED,  # BYE crossed BYE
-    (ENDED, LOST): ENDED,
-}
-"""A pair that is not here is a local call in the wrong state: LocalProtocolError."""
 
 _RETRY_REFRESH: Final = 5.0
 """Seconds until a session refresh that could not be sent, or was refused, is tried again."""
 _SEPARATE_USAGES: Final = frozenset(("REFER", "SUBSCRIBE", "NOTIFY"))
 """Whose 481 concerns a subscription, not the session in the same dialog (RFC 5057 §5.1)."""
-
-
-class SessionHost(Protocol):
-    """What a session needs of the user agent core around it."""
-
-    @property
-    def clocks(self) -> TimerQueue:
-        """The queue of all clocks of the user agent."""
-        ...
-
-    @property
-    def timer_values(self) -> TimerValues:
-        """T1, T2, T4."""
-        ...
-
-    @property
-    def session_timer(self) -> SessionTimerSettings:
-        """What to ask for and grant of session timers."""
-        ...
-
-    @property
-    def identifiers(self) -> Identifiers:
-        """The source of tags and of random fractions."""
-        ...
-
-    @property
-    def contact(self) -> Address:
-        """The Contact of this user agent."""
-        ...
-
-    def capabilities(self) -> list[tuple[str, str]]:
-        """Allow, Supported and the like, for messages that set up or change a session."""
-        ...
-
-    def emit(self, event: object) -> None:
-        """Tell the application."""
-        ...
-
-    def order(self, order: Order) -> None:
-        """Tell the driver."""
-        ...
-
-    def start(self, handle: ClientRequest, now: float) -> None:
-        """Send a request and see it through challenges."""
-        ...
-
-    def respond_to(
-        self,
-        transaction: ServerTransaction,
-        request: Request,
-        status: int,
-        reason: str | None = None,
-        headers: Iterable[tuple[str, str]] = (),
-    ) -> None:
-        """Answer a request without further ado."""
-        ...
-
-    def remember(self, leg: InviteDialog) -> None:
-        """Requests within the dialog of *leg* belong to its session from now on."""
-        ...
-
-    def forget(self, leg: InviteDialog) -> None:
-        """The dialog of *leg* is over."""
-        ...
-
-    def watch(self, transaction: ServerTransaction, session: Session) -> None:
-        """Tell *session* when the peer cancels the transaction, or it cannot answer."""
-        ...
-
-    def unwatch(self, transaction: ServerTransaction) -> None:
-        """The transaction has its final response."""
-        ...
-
-    def accepts_branch(self, session: ClientSession, response: Response) -> bool:
-        """Whether the caller takes this 2xx, when it has taken none yet."""
-        ...
-
-    def session_ended(self, session: Session) -> None:
-        """The session was told as ended."""
-        ...
-
-
-class InviteDialog:
-    """One dialog of a session with its offer/answer state: a forked INVITE has several, an answered one just one."""
-
-    __slots__ = (
-        "_offered",
-        "ack",
-        "ack_owed",
-        "allow",
-        "bye_headers",
-        "description",
-        "dialog",
-        "exchange",
-        "order",
-        "prack_due",
-        "session",
-    )
-
-    def __init__(self, session: Session, dialog: Dialog) -> None:
-        self.session = session
-        self.dialog = dialog
-        self.exchange = OfferExchange()
-        self.order = ProvisionalOrder()
-        self.ack: Request | None = None
-        """The ACK that answers each repetition of the 2xx."""
-        self.ack_owed = False
-        """A 2xx with an offer arrived; the application has not given the answer yet."""
-        self.prack_due: Response | None = None
-        """A reliable provisional response with an offer that awaits its answer."""
-        self.allow: tuple[str, ...] = ()
-        """The methods that the peer said it takes."""
-        self.bye_headers: tuple[tuple[str, str], ...] | None = None
-        """A BYE that waits for the ACK (§15)."""
-        self.description: tuple[bytes, str] | None = None
-        """The last description of ours that holds."""
-        self._offered: tuple[bytes, str] | None = None
-
-    def sent(self, message: Message) -> Carries:
-        """A reliable message of ours goes out; says what its description is."""
-        carries = self.exchange.sent(message)
-        if carries is Carries.OFFER:
-            self._offered = _description(message)
-        elif carries is Carries.ANSWER:
-            self.description = _description(message)
-        return carries
-
-    def received(self, message: Message, *, offer_allowed: bool = True) -> Carries:
-        """A reliable message of the peer came in; says what its description is."""
-        carries = self.exchange.received(message, offer_allowed=offer_allowed)
-        if carries is Carries.ANSWER:
-            self.description = self._offered
-        return carries
-
-    def learn(self, message: Message) -> None:
-        """Take note of what the peer says it allows."""
-        allow = message.allow
-        if allow:
-            self.allow = allow
 
 
 class Session:
@@ -870,7 +677,3 @@ class Session:
     def _retry_after(self) -> tuple[str, str]:
         """§14.2: a random number of seconds between 0 and 10."""
         return "Retry-After", str(int(self._host.identifiers.random() * 11))
-
-
-def _description(message: Message) -> tuple[bytes, str]:
-    return message.body, message.headers.get("Content-Type") or "application/sdp"

@@ -9,24 +9,15 @@ from .client_request import ClientRequest
 from .clock import Clock
 from .dialog import IN_FAILURE, IN_PROVISIONAL, Dialog
 from .errors import LocalProtocolError, SipError
+from .invite_dialog import InviteDialog
 from .offer_exchange import IDLE, WITHDRAW, has_description
 from .orders import CancelRequest, SendAck
 from .reliable_provisional import is_reliable
-from .session import (
-    CANCELLING,
-    DO_CANCEL,
-    ENDED,
-    IN_BYE,
-    IN_SUCCESS,
-    INVITING,
-    InviteDialog,
-    Session,
-    SessionHost,
-)
-from .session import (
-    IN_FAILURE as INVITE_FAILED,
-)
+from .session import Session
 from .session_events import Carries, EarlyDialogEnded, EndReason, SessionAnswered, SessionProgress
+from .session_host import SessionHost
+from .session_table import CANCELLING, DO_CANCEL, ENDED, IN_BYE, IN_SUCCESS, INVITING
+from .session_table import IN_FAILURE as INVITE_FAILED
 from .timers import NEVER
 
 if TYPE_CHECKING:

@@ -9,23 +9,12 @@ from .clock import Clock
 from .dialog import IN_SUCCESS, Dialog
 from .errors import LocalProtocolError, SipError
 from .headers import Address
+from .invite_dialog import InviteDialog
 from .modification import IncomingModification
 from .offer_exchange import IDLE, RECEIVE_OFFER, WITHDRAW, has_description
 from .orders import SendResponse
 from .reliable_provisional import SENDING, ReliableProvisionals
-from .session import (
-    ANSWERED,
-    CONFIRMED,
-    DO_ANSWER,
-    DO_REJECT,
-    IN_ACK,
-    IN_BYE,
-    INVITED,
-    STATE_NAMES,
-    InviteDialog,
-    Session,
-    SessionHost,
-)
+from .session import Session
 from .session_events import (
     Carries,
     EndReason,
@@ -33,6 +22,8 @@ from .session_events import (
     ProvisionalAcknowledged,
     SessionConfirmed,
 )
+from .session_host import SessionHost
+from .session_table import ANSWERED, CONFIRMED, DO_ANSWER, DO_REJECT, IN_ACK, IN_BYE, INVITED, STATE_NAMES
 from .success_response import SuccessResponse
 from .timers import NEVER
 

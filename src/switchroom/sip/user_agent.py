@@ -11,6 +11,7 @@ from .clock import Clock
 from .dialog import DialogId, id_of_request
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .headers import ACCEPT, JOIN, REPLACES, SESSION_EXPIRES, Address, Join, MediaType, Replaces
+from .invite_dialog import InviteDialog
 from .layer import (
     AckReceived,
     CancelReceived,
@@ -24,10 +25,11 @@ from .layer import (
 from .merged_requests import MergedRequests
 from .message import Request, Response
 from .orders import CancelRequest, Order, SendRequest, SendResponse, TransactionUser
-from .session import CONFIRMED, InviteDialog, Session
+from .session import Session
 from .session_client import ClientSession
 from .session_events import IncomingRequest, IncomingSession, RequestCompleted, RequestProgress
 from .session_server import ServerSession
+from .session_table import CONFIRMED
 from .session_timer import SessionTimerSettings, TooSmall, grant, refused_min_se, request_headers
 from .timers import NEVER, TimerQueue, TimerValues
 from .uri import OpaqueUri, SipUri, Uri, parse_uri

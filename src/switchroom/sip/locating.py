@@ -379,19 +379,22 @@ class Locator:
             self._reasons.append(f"no SRV record for {names}")
         return hops
 
-    def _srv(self, name: str, transport: str) -> Sequence[Record]:
+    def _srv(self, name: str, transport: str) -> list[Srv]:
         """The SRV records of *name* in the order in which to try them."""
-        records = self._lookup(name, SRV)
-        if len(records) == 1 and isinstance(records[0], Srv) and not records[0].target.rstrip("."):
+        records = [each for each in self._lookup(name, SRV) if isinstance(each, Srv)]
+        if records and not any(_normal(each.target) for each in records):
             # RFC 2782: "A Target of "." means that the service is decidedly not available at this domain."
-            self._reasons.append(f"{name} says by its SRV record that it offers no SIP over {transport}")
+            self._reasons.append(f"{_normal(name)} says by its SRV record that it offers no SIP over {transport}")
         return records
 
-    def _by_records(self, records: Sequence[Record], transport: str, target: Target) -> list[Hop]:
+    def _by_records(self, records: list[Srv], transport: str, target: Target) -> list[Hop]:
         hops: list[Hop] = []
         for record in records:
-            if isinstance(record, Srv) and record.port and record.target.rstrip("."):
-                hops += self._addresses(record.target, record.port, transport, target)
+            host = _normal(record.target)
+            if host and record.port:
+                hops += self._addresses(host, record.port, transport, target)
+            elif host:
+                self._reasons.append(f"an SRV record sends to port 0 of {host}")
         return hops
 
     def _addresses(self, name: str, port: int | None, transport: str, target: Target) -> list[Hop]:

@@ -300,7 +300,9 @@ def test_srv_records_that_lead_nowhere_are_passed_over() -> None:
     }
     locator = locate("sip:example.com;transport=udp", zone)
     assert [str(hop) for hop in locator.hops] == ["UDP:192.0.2.3:5062", "UDP:192.0.2.1:5060"]
-    assert locator.reason == "no address (AAAA or A) for gone.example.com"
+    assert locator.reason == (
+        "no address (AAAA or A) for gone.example.com; an SRV record sends to port 0 of portless.example.com"
+    )
 
 
 def test_addresses_beside_srv_records_are_used() -> None:

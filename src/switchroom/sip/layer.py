@@ -81,9 +81,12 @@ class CancelReceived(NamedTuple):
 
 
 class ResponseReceived(NamedTuple):
-    """A response to a request of ours: any number of provisional ones, then one final; of 2xx to INVITE all."""
+    """A response to a request of ours: any number of provisional ones, then one final; of 2xx to INVITE all.
 
-    transaction: ClientTransaction
+    `transaction` is None when the driver answers a request that was cancelled before it was sent.
+    """
+
+    transaction: ClientTransaction | None
     response: Response
     sender: Hashable
 
@@ -96,9 +99,12 @@ class RequestTimedOut(NamedTuple):
 
 
 class RequestFailed(NamedTuple):
-    """The transport could not carry the request; treat it as 503 (RFC 3261 §8.1.3.1)."""
+    """The transport could not carry the request; treat it as 503 (RFC 3261 §8.1.3.1).
 
-    transaction: ClientTransaction
+    `transaction` is None when it was never sent: there was no next hop, or no way to it.
+    """
+
+    transaction: ClientTransaction | None
     error: SipError
     sender: Hashable
 

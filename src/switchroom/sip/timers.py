@@ -108,4 +108,4 @@ class TimerQueue:
             item.queued_at = due
             heap.append((due, count, item))
         heapify(heap)
-        self._heap = heap
+        self._heap[:] = heap  # in place: pop_due may be at work on it

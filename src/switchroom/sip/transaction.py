@@ -353,6 +353,8 @@ class Transaction(Timed):
         self.state, actions = row
         if event == RETRY:
             self.retry_at = NEVER
+        elif event == EXPIRE:
+            self.expire_at = NEVER
         if actions & _NEEDS_TIMER_STOP:
             self.retry_at = self.expire_at = NEVER
         if actions & BACKOFF:

@@ -93,15 +93,14 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     made = yield
     for item in made if isinstance(made, list) else [made]:
         if isinstance(item, pytest.Function) and "lab" in item.fixturenames and inspect.iscoroutinefunction(item.obj):
-            item.obj = _on_lab_loop(item.obj)
+            item.obj = _on_lab_loop(item, item.obj)
     return made
 
 
-def _on_lab_loop(test: Callable[..., Any]) -> Callable[..., None]:
+def _on_lab_loop(item: pytest.Function, test: Callable[..., Any]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(*args: Any, **fixtures: Any) -> None:
-        made: Lab = fixtures["lab"]
-        made.run(test(*args, **fixtures))
+        item.stash[_LAB].run(test(*args, **fixtures))
 
     return run
 

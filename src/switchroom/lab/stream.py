@@ -85,6 +85,7 @@ class StreamEnd(asyncio.Transport):
         self._told = False  # the protocol's connection_lost is on its way, or there is no protocol to tell
         self._dead = False  # nothing is sent any more
         self._eof = False  # a FIN is sent or waits for the buffer
+        self._fin_sent = False
         self._reading = True
         # Sending
         self._buffer = bytearray()
@@ -220,6 +221,13 @@ class StreamEnd(asyncio.Transport):
         else:
             self._set_watch()
 
+    def _unwatch_if_quiet(self) -> None:
+        # What answers the server's first segment is the client's first one, not an acknowledgement.
+        answered = self._expected > 0 if self.server_side else self._connected
+        if self._watch is not None and answered and self._acknowledged == self._next_number:
+            self._watch.cancel()
+            self._watch = None
+
     def _pump(self) -> None:
         """Send what the window allows, then the FIN if the buffer is empty and one is due."""
         network = self._network
@@ -247,8 +255,6 @@ class StreamEnd(asyncio.Transport):
             self._sequence(Segment(FIN))
         if self._closing:
             self._tell(None)
-
-    _fin_sent = False
 
     # -- segments in --------------------------------------------------------------------------------------------
 
@@ -282,9 +288,7 @@ class StreamEnd(asyncio.Transport):
             self._acknowledged = segment.received
             self._progress_at = self._network.time()
         self._taken_by_peer = max(self._taken_by_peer, segment.taken)
-        if self._acknowledged == self._next_number and self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._unwatch_if_quiet()
         self._pump()
         self._finish_if_quiet()
 
@@ -301,6 +305,7 @@ class StreamEnd(asyncio.Transport):
             self._take_in(arrived)
             if self._dead:
                 return
+        self._unwatch_if_quiet()
         if self._up and self._reading and not self._told:
             self._read_waiting()
         self._send_ack()

@@ -133,7 +133,18 @@ class SipUri:
         port: int | None = None,
         params: Params = NO_URI_PARAMS,
         headers: Iterable[tuple[str, str]] = (),
+        _text: str = "",
     ) -> None:
+        if _text:  # by parse_uri: all is checked, and user and password are escaped
+            self._scheme: str = scheme
+            self._user: str | None = user
+            self._password: str | None = password
+            self._host: str = host
+            self._port: int | None = port
+            self._params: Params = params
+            self._headers: UriHeaders = tuple(headers)
+            self._text: str = _text
+            return
         if scheme != "sip" and scheme != "sips":
             raise LocalProtocolError(f"not the scheme of a SIP URI: {excerpt(scheme)}")
         if user == "" or (user is None and password is not None):
@@ -143,13 +154,12 @@ class SipUri:
         if not is_host(host):
             raise LocalProtocolError(f"not a host: {excerpt(host)}")
         self._scheme = scheme
-        # user and password are kept escaped
         self._user = None if user is None else _NOT_USER.sub(_escape_match, user)
         self._password = None if password is None else _NOT_PASSWORD.sub(_escape_match, password)
         self._host = host
         self._port = port
         self._params = params if isinstance(params, UriParams) else UriParams(params.items())
-        self._headers: UriHeaders = tuple(headers)
+        self._headers = tuple(headers)
         self._text = ""
 
     @property
@@ -160,14 +170,12 @@ class SipUri:
     @property
     def user(self) -> str | None:
         """The user part, decoded; it may hold any character, NUL included (RFC 4475 §3.1.1.4)."""
-        user = self._user
-        return user if user is None or "%" not in user else unescape(user)
+        return self._user if self._user is None or "%" not in self._user else unescape(self._user)
 
     @property
     def password(self) -> str | None:
         """The password, decoded."""
-        password = self._password
-        return password if password is None or "%" not in password else unescape(password)
+        return None if self._password is None else unescape(self._password)
 
     @property
     def host(self) -> str:
@@ -295,12 +303,10 @@ class SipUri:
         return f"{self._scheme}:{userinfo}{host}{port}"
 
     def _identity(self) -> tuple[str, str | None, str | None, str, int | None]:
-        user = self._user
-        password = self._password
         return (
             self._scheme,
-            user if user is None else _normal(user),
-            password if password is None else _normal(password),
+            None if self._user is None else _normal(self._user),
+            None if self._password is None else _normal(self._password),
             host_key(self._host),
             self._port,
         )
@@ -517,19 +523,16 @@ def _sip_uri(text: str, match: re.Match[str]) -> SipUri:
         host = host[1:-1]
     if not is_host(host):
         raise ParseError(f"not a host: {excerpt(host)}")
-    uri = _new_sip_uri(SipUri)
-    uri._scheme = scheme if scheme.islower() else scheme.lower()
-    uri._user = user
-    uri._password = password
-    uri._host = host
-    uri._port = None if port is None else parse_port(port)
-    uri._params = _uri_params(params) if params else NO_URI_PARAMS
-    uri._headers = _uri_headers(headers) if headers is not None else ()
-    uri._text = text
-    return uri
-
-
-_new_sip_uri: Final = SipUri.__new__
+    return SipUri(
+        scheme if scheme == "sip" else scheme.lower(),
+        user,
+        password,
+        host,
+        None if port is None else parse_port(port),
+        _uri_params(params) if params else NO_URI_PARAMS,
+        () if headers is None else _uri_headers(headers),
+        text,
+    )
 
 
 def parse_port(text: str) -> int:

@@ -187,8 +187,9 @@ class Params:
         if not is_token(name):
             raise LocalProtocolError(f"not a parameter name: {excerpt(name)}")
         key = name.lower()
+        known = key in self._values  # and keeps its spelling
         self._values[key] = self._encode(value) if value else ""
-        if key != name:
+        if key != name and not known:
             if self._names is None:
                 self._names = {}
             self._names[key] = name

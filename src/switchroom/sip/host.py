@@ -66,6 +66,12 @@ def is_host(text: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
+def is_ipv6_reference(text: str) -> bool:
+    """Whether *text* is an IPv6 address in brackets."""
+    return text[:1] == "[" and text[-1:] == "]" and ipv6_groups(text[1:-1]) is not None
+
+
+@lru_cache(maxsize=1024)
 def host_key(text: str) -> str:
     """The form in which hosts are compared: lower case, and IPv6 addresses in their shortest form (RFC 5952)."""
     if ":" not in text:

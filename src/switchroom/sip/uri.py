@@ -8,7 +8,7 @@ from typing import Final
 
 from .errors import LocalProtocolError, ParseError
 from .grammar import Params, excerpt
-from .host import host_key, is_host
+from .host import host_key, is_host, is_ipv6_reference
 
 # user             =  1*( unreserved / escaped / user-unreserved )
 # user-unreserved  =  "&" / "=" / "+" / "$" / "," / ";" / "?" / "/"
@@ -92,8 +92,9 @@ class UriParams(Params):
             raise LocalProtocolError("a URI parameter needs a name")
         key = name.lower()
         written = _NOT_PARAM.sub(_escape_match, name)
+        known = key in self._values
         self._values[key] = self._encode(value) if value else ""
-        if key != written:
+        if key != written and not known:
             if self._names is None:
                 self._names = {}
             self._names[key] = written
@@ -519,15 +520,13 @@ def _sip_uri(text: str, match: re.Match[str]) -> SipUri:
     scheme, user, password, host, port, params, headers = match.groups()
     if "%" in text and _BAD_ESCAPE.search(text) is not None:
         raise ParseError(f"a %-escape without two hexadecimal digits: {excerpt(text)}")
-    if host[0] == "[":
-        host = host[1:-1]
-    if not is_host(host):
+    if not is_host(host) and not is_ipv6_reference(host):
         raise ParseError(f"not a host: {excerpt(host)}")
     return SipUri(
         scheme if scheme == "sip" else scheme.lower(),
         user,
         password,
-        host,
+        host if host[0] != "[" else host[1:-1],
         None if port is None else parse_port(port),
         _uri_params(params) if params else NO_URI_PARAMS,
         () if headers is None else _uri_headers(headers),

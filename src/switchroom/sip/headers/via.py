@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ..errors import LocalProtocolError, ParseError
 from ..grammar import NO_PARAMS, PLAIN_PARAMS, TOKEN, Params, excerpt, parse_params, split_plain_params
-from ..host import is_host
+from ..host import is_host, is_ipv6_reference
 from ..uri import parse_port
 
 # via-parm          =  sent-protocol LWS sent-by *( SEMI via-params )
@@ -105,10 +105,10 @@ def parse_via(text: str) -> Via:
         protocol = f"{name}/{version}"
         if protocol.upper() == VERSION:
             protocol = VERSION
-    if host[0] == "[":
-        host = host[1:-1]
     if not is_host(host):
-        raise ParseError(f"not a host in Via: {excerpt(host)}")
+        if not is_ipv6_reference(host):
+            raise ParseError(f"not a host in Via: {excerpt(host)}")
+        host = host[1:-1]
     values = params._values
     if values.get("rport"):
         parse_port(params.get("rport") or "")

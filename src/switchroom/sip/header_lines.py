@@ -56,8 +56,9 @@ class Headers:
         self._changed = False
         """Whether the lines differ from the bytes that they were read from."""
         self._length_changed = False
-        for name, value in items:
-            self.add(name, value)
+        if items:
+            for name, value in items:
+                self.add(name, value)
 
     # Reading
 
@@ -81,19 +82,17 @@ class Headers:
 
         ParseError if it is malformed, or if the header field is repeated and must not be (§7.3.1).
         """
-        if self._first is not None:
-            value: T | None = self._first.get(field.key)
-            if value is not None:
-                return value
-        return self._parse_first(field)
-
-    def _parse_first(self, field: HeaderField[T]) -> T | None:
         key = field.key
+        cache = self._first
+        if cache is None:
+            cache = self._first = {}
+        elif key in cache:
+            cached: T = cache[key]
+            return cached
         keys = self._keys
         if key not in keys:
             return None
-        index = keys.index(key)
-        text = line_value(self._lines[index])
+        text = line_value(self._lines[keys.index(key)])
         if field.multiple:
             if "," in text:
                 text = split_commas(text)[0]
@@ -102,11 +101,8 @@ class Headers:
                 return values[0] if values else None
         elif not field.repeatable and keys.count(key) > 1:
             raise ParseError(f"{field.name} is repeated")
-        parsed = field.parse(text)
-        if self._first is None:
-            self._first = {}
-        self._first[key] = parsed
-        return parsed
+        value = cache[key] = field.parse(text)
+        return value
 
     def all(self, field: HeaderField[T]) -> tuple[T, ...]:
         """The typed values of all lines of *field*, comma lists split; ParseError if any of them is malformed."""

@@ -230,7 +230,9 @@ class Request(Message):
         data: bytes | None = None,
         version: str = "SIP/2.0",
     ) -> None:
-        super().__init__(headers, body, data)
+        self.headers = headers
+        self._body = body
+        self._data = data
         self.method: Final = method
         self._uri_text = uri_text
         self._uri: Uri | None = None
@@ -384,7 +386,9 @@ class Response(Message):
         data: bytes | None = None,
         version: str = "SIP/2.0",
     ) -> None:
-        super().__init__(headers, body, data)
+        self.headers = headers
+        self._body = body
+        self._data = data
         self.status: Final = status
         self.reason: Final = reason
         self._version = version
@@ -472,11 +476,7 @@ def parse(data: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT_LIMI
 
 def _parse(data: bytes, limits: Limits) -> Request | Response:
     if data[:2] == b"\r\n":
-        trimmed = data.lstrip(b"\r\n")
-        leading = len(data) - len(trimmed)
-        if data[:leading] != b"\r\n" * (leading // 2):
-            raise ParseError("a bare CR or LF before the start-line")
-        data = trimmed
+        data = _without_leading_crlf(data)
     end = data.find(b"\r\n\r\n")
     if end < 0:
         raise ParseError("no blank line after the header (RFC 3261 §7)")
@@ -484,70 +484,85 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
         raise LimitExceeded("start-line and header too long", 513, "head")
     head = data[:end]
     lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    start = lines.pop(0)
     # Every CR and LF must be one of those that the lines were split at; any surplus is another control character.
-    control = len(head.translate(None, NOT_CONTROL)) != 2 * (len(lines) - 1)
-    start = lines[0]
-    del lines[0]
-    if control:
+    if len(head.translate(None, NOT_CONTROL)) != 2 * len(lines):
         check_controls(start, lines)
 
     keys: list[str] = []
     known = KEYS
     for line in lines:
         name, colon, _ = line.partition(":")
-        key = known.get(name)
-        if key is None or not colon:
-            if line[:1] in (" ", "\t"):
-                lines = join_folded(lines)
-                keys = keys_of(lines)
-                break
-            key = unusual_key(name, colon)
-        keys.append(key)
-    _check_sizes(lines, keys, head, limits)
+        if colon and name in known:
+            keys.append(known[name])
+        elif line[:1] == " " or line[:1] == "\t":
+            lines = join_folded(lines)
+            keys = keys_of(lines)
+            break
+        else:
+            keys.append(unusual_key(name, colon))
 
-    headers = Headers()
-    headers._lines = lines
-    headers._keys = keys
+    if len(keys) > limits.headers or end > limits.header_line:
+        _check_lines(lines, limits)
+    # No header field can have more values than there are lines and commas.
+    values = len(keys) + head.count(b",")
+    if values > limits.routes or values > limits.record_routes or values > limits.vias:
+        _check_depth(lines, keys, "via", limits.vias, 483, "vias")
+        _check_depth(lines, keys, "route", limits.routes, 513, "routes")
+        _check_depth(lines, keys, "record-route", limits.record_routes, 513, "record_routes")
 
-    begin = end + 4
-    size = len(data) - begin
-    if "content-length" in keys:
-        if keys.count("content-length") > 1:
+    end += 4
+    size = len(data) - end
+    lengths = keys.count("content-length")
+    if lengths:
+        if lengths > 1:
             raise ParseError("Content-Length is repeated")
         length = content_length(line_value(lines[keys.index("content-length")]))
-        if length > size:
+        if length != size:
             if length > limits.body:
                 raise LimitExceeded("body too long", 413, "body")
-            raise ParseError(f"Content-Length is {length}, but the body has {size} octets (RFC 3261 §18.3)")
-        if length < size:
+            if length > size:
+                raise ParseError(f"Content-Length is {length}, but the body has {size} octets (RFC 3261 §18.3)")
             size = length
-            data = data[: begin + size]
+            data = data[: end + size]
     if size > limits.body:
         raise LimitExceeded("body too long", 413, "body")
     if len(data) > limits.message:
         raise LimitExceeded("message too long", 513, "message")
-    body = data[begin:] if size else b""
-    return _parse_start_line(start, headers, body, data, limits)
+    body = data[end:] if size else b""
 
-
-def _parse_start_line(start: str, headers: Headers, body: bytes, data: bytes, limits: Limits) -> Request | Response:
+    headers = Headers()
+    headers._lines = lines
+    headers._keys = keys
     method, _, rest = start.partition(" ")
     uri, _, version = rest.partition(" ")
-    if version == "SIP/2.0" and method in METHODS:
-        pass
-    elif method[:4].upper() == "SIP/":
-        return _parse_status_line(start, headers, body, data)
-    elif not is_token(method):
-        raise ParseError(f"not a method: {excerpt(method)}")
-    elif _VERSION.fullmatch(version) is None:
-        raise ParseError(f"malformed Request-Line: {excerpt(start)} (RFC 3261 §7.1)")
-    elif version.upper() != "SIP/2.0":
-        raise ParseError(f"version {excerpt(version)}", 505)
+    if version != "SIP/2.0" or method not in METHODS:
+        if method[:4].upper() == "SIP/":
+            return _parse_status_line(start, headers, body, data)
+        _check_request_line(method, version, start)
     if len(uri) > limits.request_uri:
         raise LimitExceeded("Request-URI too long", 414, "request_uri")
-    if not _is_request_uri(uri):
+    if not uri or "<" in uri or ">" in uri or "\t" in uri:
         raise ParseError(f"malformed Request-URI: {excerpt(uri)} (RFC 3261 §7.1)")
     return Request(method, uri, headers, body, data, version)
+
+
+def _without_leading_crlf(data: bytes) -> bytes:
+    trimmed = data.lstrip(b"\r\n")
+    leading = len(data) - len(trimmed)
+    if data[:leading] != b"\r\n" * (leading // 2):
+        raise ParseError("a bare CR or LF before the start-line")
+    return trimmed
+
+
+def _check_request_line(method: str, version: str, start: str) -> None:
+    """Judge a Request-Line of an uncommon method or version (§7.1)."""
+    if not is_token(method):
+        raise ParseError(f"not a method: {excerpt(method)}")
+    if _VERSION.fullmatch(version) is None:
+        raise ParseError(f"malformed Request-Line: {excerpt(start)} (RFC 3261 §7.1)")
+    if version.upper() != "SIP/2.0":
+        raise ParseError(f"version {excerpt(version)}", 505)
 
 
 def _parse_status_line(start: str, headers: Headers, body: bytes, data: bytes) -> Response:
@@ -566,25 +581,20 @@ def _parse_status_line(start: str, headers: Headers, body: bytes, data: bytes) -
 
 def content_length(text: str) -> int:
     """The value of a Content-Length header field (§20.14): digits and nothing else; ParseError otherwise."""
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isdigit() and text.isascii()):
         raise ParseError(f"malformed Content-Length: {excerpt(text)} (RFC 3261 §20.14)")
-    digits = text.lstrip("0")
-    # No number of 18 digits fits any body; int() of a long one would take more than linear time.
-    return int(digits[:18] or "0")
+    if len(text) < 19:
+        return int(text)
+    # No body is as long as a number of 19 digits says; int() of a long one would take more than linear time.
+    return int(text.lstrip("0")[:19] or "0")
 
 
-def _check_sizes(lines: list[str], keys: list[str], head: bytes, limits: Limits) -> None:
+def _check_lines(lines: list[str], limits: Limits) -> None:
     if len(lines) > limits.headers:
         raise LimitExceeded("too many header fields", 513, "headers")
-    if len(head) > limits.header_line:
-        for line in lines:
-            if len(line.encode("utf-8", "surrogateescape")) > limits.header_line:
-                raise LimitExceeded("a header field too long", 513, "header_line")
-    values = len(lines) + head.count(b",")  # there can be no more values than that of any header field
-    if values > limits.routes or values > limits.record_routes or values > limits.vias:
-        _check_depth(lines, keys, "via", limits.vias, 483, "vias")
-        _check_depth(lines, keys, "route", limits.routes, 513, "routes")
-        _check_depth(lines, keys, "record-route", limits.record_routes, 513, "record_routes")
+    for line in lines:
+        if len(line.encode("utf-8", "surrogateescape")) > limits.header_line:
+            raise LimitExceeded("a header field too long", 513, "header_line")
 
 
 def _check_depth(lines: list[str], keys: list[str], key: str, bound: int, status: int, name: str) -> None:

@@ -243,6 +243,17 @@ class ClientSession(Session):
                 self._host.order(CancelRequest(self.handle))
                 self._finish(EndReason.REMOTE_BYE, now, message=request)
 
+    def _finish(
+        self,
+        reason: EndReason,
+        now: float,
+        status: int | None = None,
+        message: Request | Response | None = None,
+        error: SipError | None = None,
+    ) -> None:
+        self._give_up.stop()
+        super()._finish(reason, now, status, message, error)
+
     # -- branches ------------------------------------------------------------------------------------------------
 
     def _new_leg(self, response: Response) -> InviteDialog:

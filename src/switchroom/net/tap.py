@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from ..sip.flow import Flow
+
+_logger: Final = logging.getLogger("switchroom.net")
 
 IN: Final = "in"
 OUT: Final = "out"
@@ -53,3 +56,11 @@ class Tap:
                 self.listeners = remaining
 
         return unsubscribe
+
+    def record(self, record: TapRecord) -> None:
+        """Show one message to all listeners."""
+        for listener in self.listeners:
+            try:
+                listener(record)
+            except Exception:  # a listener's mistake must not cost the message
+                _logger.exception("a tap listener failed")

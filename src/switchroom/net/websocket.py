@@ -1,0 +1,186 @@
+"""SIP over WebSocket (RFC 7118): WS and WSS, both sides, over the sans-I/O protocol of `websockets`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
+
+from ..sip.errors import TransportError
+from .address import host_port
+from .stream import OPEN, OPENING, StreamConnection, StreamOwner
+
+SUBPROTOCOL: Final = Subprotocol("sip")
+"""RFC 7118 §4: without agreement on it there is no SIP."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class WebSocketConnection(StreamConnection):
+    """A WebSocket: each of its messages is one SIP message, or one keep-alive."""
+
+    __slots__ = ("_fragments", "_path", "_protocol", "_text")
+
+    def __init__(
+        self,
+        owner: StreamOwner,
+        transport_name: str,
+        *,
+        accepted: bool,
+        secure: bool,
+        name: str = "",
+        largest: int,
+        path: str = "/",
+    ) -> None:
+        super().__init__(owner, transport_name, accepted=accepted, secure=secure, name=name)
+        self.strict_pong = True  # RFC 6455 §5.5.2: whoever speaks WebSocket answers a ping
+        self._fragments: list[bytes] = []
+        self._path = path
+        self._text = False
+        self._protocol: ServerProtocol | ClientProtocol
+        if accepted:
+            self._protocol = ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=largest, logger=_logger)
+        else:
+            self._protocol = ClientProtocol(
+                WebSocketURI(False, "", 0, path, ""), subprotocols=[SUBPROTOCOL], max_size=largest, logger=_logger
+            )
+
+    def _begin(self) -> None:
+        protocol = self._protocol
+        if isinstance(protocol, ClientProtocol):
+            host, port = self.remote
+            protocol.uri = WebSocketURI(self.transport_name == "WSS", self.name or host, port, self._path, "")
+            protocol.send_request(protocol.connect())
+            self._flush()
+
+    def _received(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.receive_data(data)
+        events = protocol.events_received()
+        for event in events:
+            if isinstance(event, Frame):
+                self._frame(event)
+            elif isinstance(event, Request):
+                assert isinstance(protocol, ServerProtocol)
+                protocol.send_response(protocol.accept(event))
+                if protocol.state is State.OPEN:
+                    self._flush()
+                    self._ready()
+            elif isinstance(event, Response):
+                self._client_response()
+            if self._state > OPEN:
+                return
+        if self._state == OPENING and protocol.handshake_exc is not None:
+            self._refuse(protocol.handshake_exc)
+            return
+        self._flush()
+        if protocol.parser_exc is not None and self._state == OPEN:
+            self.owner.count("websocket_errors")
+            self.owner.complain(self.remote, f"WebSocket of {host_port(*self.remote)}: {protocol.parser_exc}")
+            self.error = TransportError(f"WebSocket protocol error: {protocol.parser_exc}")
+        if protocol.close_expected() or protocol.state is State.CLOSED:
+            self.close()
+        elif self._state == OPEN:
+            self.message_pending(bool(self._fragments) or not events)
+
+    def _client_response(self) -> None:
+        protocol = self._protocol
+        if protocol.state is not State.OPEN:
+            return  # `handshake_exc` says why
+        if protocol.subprotocol != SUBPROTOCOL:
+            self._refuse(TransportError("the server does not speak SIP over WebSocket (subprotocol sip, RFC 7118 §4)"))
+            return
+        self._ready()
+
+    def _refuse(self, error: Exception) -> None:
+        """The upgrade failed: answer what is owed, and close."""
+        self.owner.count("websocket_refused")
+        peer = host_port(*self.remote)
+        self.owner.complain(self.remote, f"WebSocket with {peer} refused: {_explain(error)}")
+        self.error = TransportError(f"WebSocket with {peer} failed: {_explain(error)}")
+        self._flush()
+        self.close()
+
+    def _frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.CLOSE or opcode is Opcode.PING or opcode is Opcode.PONG:
+            return  # answered by the protocol; any of them shows that the peer is alive
+        data = bytes(frame.data)
+        if opcode is not Opcode.CONT:
+            self._text = opcode is Opcode.TEXT
+            if frame.fin:
+                self._message(data)
+                return
+        self._fragments.append(data)
+        if frame.fin:
+            whole = b"".join(self._fragments)
+            self._fragments = []
+            self._message(whole)
+
+    def _message(self, data: bytes) -> None:
+        if self._state != OPEN:
+            return
+        if self._text and not _is_utf8(data):
+            self._protocol.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")  # RFC 6455 §8.1
+            self.owner.count("websocket_errors")
+            return
+        self.owner.received(self, data)
+
+    def send(self, data: bytes) -> bool:
+        """Send one message: as text where it is UTF-8, else as binary (RFC 7118 §5)."""
+        protocol = self._protocol
+        if self._state != OPEN or protocol.state is not State.OPEN:
+            return False
+        if _is_utf8(data):
+            protocol.send_text(data)
+        else:
+            protocol.send_binary(data)
+        return self._flush()
+
+    def ping(self) -> None:
+        """Ask whether the peer is still there, by WebSocket's own ping (RFC 7118 §6)."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"sip")
+            self._flush()
+
+    def close(self) -> None:
+        """Say goodbye, write what is queued, then close."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.GOING_AWAY)
+        self._flush()
+        super().close()
+
+    def _flush(self) -> bool:
+        transport = self._transport
+        writes = self._protocol.data_to_send()
+        if transport is None or transport.is_closing():
+            return False
+        for data in writes:
+            if data:  # the empty one means the end of the stream: `close_expected` says so too
+                transport.write(data)
+        return self._within_bounds(transport)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, InvalidHandshake | TransportError):
+        text = str(error)
+        if error.__cause__ is not None:
+            text += f": {error.__cause__}"
+        return text
+    return str(error) or type(error).__name__

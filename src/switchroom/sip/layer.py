@@ -167,8 +167,8 @@ _COUNTERS: Final = (
     "retransmissions_received",
     "retransmissions_sent",
     "keep_alives",
-    "malformed_requests",
-    "malformed_responses",  # or what cannot be told to be a request
+    "malformed_requests",  # answered, as far as they may be
+    "malformed_other",  # dropped: responses, ACKs, what cannot be told to be a request or has no Via to answer by
     "stray_responses",  # of no transaction (RFC 6026 §7.2)
     "late_answers",  # not sent any more (RFC 4320 §4.2, RFC 3261 §17.2.2)
     "refused_total",  # 503: too many transactions
@@ -283,25 +283,23 @@ class TransactionLayer:
             self._reject(error, flow)
 
     def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
-        received = request.via
+        via = request.via
         method = request.method
-        key = server_key(request, received)
-        via = stamp_source(request, received, flow)
+        key = server_key(request, via)
         transaction = self._find_server(key, method)
-        if transaction is not None:
-            if method == "ACK":
-                if self._step_server(transaction, IN_ACK, now) & UP:
-                    self._events.append(AckReceived(request, flow))
-            else:
-                self.counters["retransmissions_received"] += 1
-                self._step_server(transaction, IN_REQUEST, now)
+        if transaction is not None and method != "ACK":
+            self.counters["retransmissions_received"] += 1
+            self._step_server(transaction, IN_REQUEST, now)
+            return
+        if method == "ACK":
+            if transaction is None or self._step_server(transaction, IN_ACK, now) & UP:
+                stamp_source(request, via, flow)
+                self._events.append(AckReceived(request, flow))
             return
         self.counters["requests"] += 1
-        if method == "ACK":
-            self._events.append(AckReceived(request, flow))
-            return
+        stamp_source(request, via, flow)
         if method == "CANCEL":
-            cancelled = self._servers.get(key)
+            cancelled = self._servers.get(key + " INVITE") or self._servers.get(key)
             if cancelled is not None:
                 self._answer_cancel(cancelled, request, self._new_server(key, request, via, flow, now), now)
                 return
@@ -374,15 +372,13 @@ class TransactionLayer:
             self.counters[name] = self.counters.get(name, 0) + 1
         request = error.request
         if request is None:
-            self.counters["malformed_responses"] += 1
+            self.counters["malformed_other"] += 1
             return
         self.counters["malformed_requests"] += 1
         if error.status_hint is None or request.method == "ACK":
             return
-        try:
-            via = stamp_source(request, request.via, flow)
-        except RemoteProtocolError:
-            via = request.via
+        via = request.via
+        stamp_source(request, via, flow)
         response = request.create_response(error.status_hint, to_tag=_stateless_tag(request))
         self._answer_statelessly(response, via, flow)
 

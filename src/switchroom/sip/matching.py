@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from .errors import LocalProtocolError, ParseError
 from .flow import TLS, UDP, Flow
+from .grammar import Params
 from .headers import VIA, Via
 from .host import ipv6_groups, is_ipv4
 from .message import Request
@@ -14,6 +14,7 @@ MAGIC_COOKIE: Final = "z9hG4bK"
 """How a branch begins that is unique across space and time (RFC 3261 §8.1.1.7)."""
 
 _OLD: Final = "2543"
+_AFTER_FLAG: Final = ("", ";")
 
 
 def client_key(branch: str, method: str) -> str:
@@ -29,7 +30,7 @@ def server_key(request: Request, via: Via) -> str:
     branch = via.branch
     if branch is not None and branch[:7] == MAGIC_COOKIE:
         return f"{branch} {via.sent_by}".lower()
-    return old_key(request.method, request, f"{via.protocol}/{via.transport} {via.sent_by}{via.params}", request.to.tag)
+    return old_key(request.method, request, _render(via, via.params), request.to.tag)
 
 
 def old_key(method: str, request: Request, via: str, to_tag: str | None) -> str:
@@ -56,29 +57,35 @@ def same_sent_by(via: Via, flow: Flow) -> bool:
     return via.sent_by.lower() == flow.sent_by.lower()
 
 
-def stamp_source(request: Request, via: Via, flow: Flow) -> Via:
-    """Write into the top Via where the request came from (§18.2.1; RFC 3581 §4), and return it.
+def stamp_source(request: Request, via: Via, flow: Flow) -> None:
+    """Write into *via*, the topmost of *request*, where it came from (§18.2.1; RFC 3581 §4).
 
-    `received` when the sent-by is a name or another address, or `rport` is asked for; what a sender claims there by
+    `received` when the sent-by is a name or another address, or `rport` is asked for.  What a sender claims there by
     itself is overwritten.
     """
     params = via.params
     host, port = flow.remote
-    if "rport" in params:
-        params = params.with_("received", host).with_("rport", str(port))
-    elif via.host != host or "received" in params:
+    asks = "rport" in params
+    claims = "received" in params
+    if not asks and not claims and via.host == host:
+        return
+    text = request.headers.get(VIA) or ""
+    flag = text.find(";rport")
+    if claims or "," in text or '"' in text or (asks and (flag < 0 or text[flag + 6 : flag + 7] not in _AFTER_FLAG)):
         params = params.with_("received", host)
+        if asks:
+            params = params.with_("rport", str(port))
+        text = _render(via, params)
+    elif asks:
+        text = f"{text[:flag]};rport={port};received={host}{text[flag + 6 :]}"
     else:
-        return via
-    via = via._replace(params=params)
-    try:
-        request.headers.replace_first(VIA, via)
-    except LocalProtocolError as error:
-        # Octets in it that a header field may not be made of, although they came in one.
-        refusal = ParseError(f"malformed Via: {error}")
-        refusal.request = request
-        raise refusal from None
-    return via
+        text = f"{text};received={host}"
+    request.headers.replace_first(VIA, text)
+
+
+def _render(via: Via, params: Params) -> str:
+    """As `str(via)`, but with whatever octets it came with."""
+    return f"{via.protocol}/{via.transport} {via.sent_by}{params}"
 
 
 def response_flow(via: Via, flow: Flow) -> Flow:

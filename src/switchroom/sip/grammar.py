@@ -320,6 +320,12 @@ def parse_params(text: str) -> Params:
     return params
 
 
+def split_params(text: str) -> tuple[str, Params]:
+    """What stands before the first semicolon of *text*, trimmed, and the parameters from there on."""
+    head, semicolon, rest = text.partition(";")
+    return head.strip(" \t"), parse_params(";" + rest) if semicolon else NO_PARAMS
+
+
 def split_plain_params(text: str) -> Params:
     """Parse parameters that a regex has found to match `PLAIN_PARAMS`: no white space, nothing quoted."""
     if not text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, parse_params
+from ..grammar import NO_PARAMS, Params, excerpt, split_params
 from .tokens import parse_call_id
 
 
@@ -51,8 +51,7 @@ class TargetDialog(NamedTuple):
 
 
 def _split(text: str, first: str, second: str) -> tuple[str, str, str, Params]:
-    call_id, _, rest = text.partition(";")
-    params = parse_params(rest)
+    call_id, params = split_params(text)
     one, two = params.get(first), params.get(second)
     if not one or not two:
         raise ParseError(f"a reference to a dialog needs {first} and {second}: {excerpt(text)}")

@@ -37,10 +37,14 @@ def parse_cseq(text: str) -> CSeq:
     number, _, method = text.partition(" ")
     if len(number) < 10 and number.isascii() and number.isdigit() and method.isascii() and method.isalpha():
         return CSeq(int(number), method)
-    parts = text.replace("\t", " ").split()
+    parts = _words(text)
     if len(parts) != 2 or not is_token(parts[1]):
         raise ParseError(f"malformed CSeq: {excerpt(text)}")
     return CSeq(parse_digits(parts[0], MAX_SEQUENCE), parts[1])
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.replace("\t", " ").split(" ") if word]
 
 
 def parse_rseq(text: str) -> int:
@@ -53,7 +57,7 @@ def parse_rseq(text: str) -> int:
 
 def parse_rack(text: str) -> RAck:
     """Parse `response-num LWS CSeq-num LWS Method`."""
-    parts = text.replace("\t", " ").split()
+    parts = _words(text)
     if len(parts) != 3 or not is_token(parts[2]):
         raise ParseError(f"malformed RAck: {excerpt(text)}")
     return RAck(parse_rseq(parts[0]), parse_digits(parts[1], MAX_SEQUENCE), parts[2])

@@ -6,7 +6,18 @@ import re
 from typing import Final, NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, QUOTED_STRING, TOKEN, Params, excerpt, is_token, parse_params, quote, unquote
+from ..grammar import (
+    NO_PARAMS,
+    QUOTED_STRING,
+    TOKEN,
+    Params,
+    excerpt,
+    is_token,
+    parse_params,
+    quote,
+    split_params,
+    unquote,
+)
 from .numbers import parse_seconds
 
 NIL_SESSION_ID: Final = "0" * 32
@@ -68,8 +79,7 @@ class UserToUser(NamedTuple):
 
 def parse_session_expires(text: str) -> SessionExpires:
     """Parse `delta-seconds *(SEMI se-params)`; ParseError for a refresher other than uac and uas."""
-    seconds, _, rest = text.partition(";")
-    params = parse_params(rest)
+    seconds, params = split_params(text)
     refresher = params.get("refresher")
     if refresher is None:
         return SessionExpires(parse_seconds(seconds), None, params)
@@ -81,15 +91,13 @@ def parse_session_expires(text: str) -> SessionExpires:
 
 def parse_min_se(text: str) -> MinSE:
     """Parse `delta-seconds *(SEMI generic-param)`."""
-    seconds, _, rest = text.partition(";")
-    return MinSE(parse_seconds(seconds), parse_params(rest))
+    seconds, params = split_params(text)
+    return MinSE(parse_seconds(seconds), params)
 
 
 def parse_session_id(text: str) -> SessionId:
     """Parse `local-uuid [SEMI "remote=" remote-uuid] *(SEMI generic-param)`; upper-case digits are taken too."""
-    local, _, rest = text.partition(";")
-    local = local.strip(" \t")
-    params = parse_params(rest)
+    local, params = split_params(text)
     remote = params.get("remote")
     if _SESSION_ID.fullmatch(local) is None or (remote is not None and _SESSION_ID.fullmatch(remote) is None):
         raise ParseError(f"not a Session-ID: {excerpt(text)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, is_token, parse_params
+from ..grammar import NO_PARAMS, Params, excerpt, is_token, split_params
 from .numbers import parse_seconds
 from .tokens import split_value
 
@@ -62,11 +62,10 @@ def _seconds(text: str | None) -> int | None:
 
 def parse_event(text: str) -> Event:
     """Parse `event-type *(SEMI event-param)`."""
-    package, _, params = text.partition(";")
-    package = package.strip(" \t")
+    package, params = split_params(text)
     if not is_token(package) or ".." in package or package[0] == "." or package[-1] == ".":
         raise ParseError(f"not an event package: {excerpt(text)}")
-    return Event(package, parse_params(params))
+    return Event(package, params)
 
 
 def parse_subscription_state(text: str) -> SubscriptionState:

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, is_token, parse_params
+from ..grammar import NO_PARAMS, Params, excerpt, is_token, split_params
 
 # word = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" / "(" / ")" / "<" / ">" / ":" / "\" /
 #           DQUOTE / "/" / "[" / "]" / "?" / "{" / "}" )
@@ -42,13 +42,10 @@ def parse_parameterized(text: str) -> Parameterized:
 
 def split_value(text: str) -> tuple[str, Params]:
     """The token at the head of *text*, and the parameters after it."""
-    value, semicolon, rest = text.partition(";")
-    value = value.strip(" \t")
+    value, params = split_params(text)
     if not is_token(value):
         raise ParseError(f"not a token: {excerpt(value)}")
-    if not semicolon:
-        return value, NO_PARAMS
-    return value, parse_params(";" + rest)
+    return value, params
 
 
 class ResourceValue(NamedTuple):

@@ -144,6 +144,25 @@ def test_the_heap_follows_the_number_of_live_items(reverse: bool) -> None:
     assert drain(queue, 2e6) == keep
 
 
+def test_200000_items_queued_and_discarded_leave_the_heap_as_small_as_before() -> None:
+    queue = TimerQueue()
+    keep = timed(1e9)
+    queue.touch(keep)
+    items = [timed(float(index), index + 32.0) for index in range(200_000)]
+    for item in items:
+        queue.touch(item)
+    assert len(queue) == 200_001
+    for item in items:
+        queue.discard(item)
+    assert len(queue) <= 64
+    for index, item in enumerate(items):
+        item.retry_at = float(index)
+        queue.touch(item)
+        queue.discard(item)
+        assert len(queue) <= 65
+    assert drain(queue, 1e9) == [keep]
+
+
 def test_a_heap_that_grows_by_earlier_deadlines_is_rebuilt() -> None:
     queue = TimerQueue()
     item = timed()

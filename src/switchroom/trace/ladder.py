@@ -172,13 +172,19 @@ def _participants(events: Iterable[LadderEvent | LadderNote], given: Sequence[st
     return list(found)
 
 
-def _marked(row: _Row) -> str:
-    return row.label + "".join(f" [{mark}]" for mark in row.marks)
+def _fit(row: _Row, room: int, strokes: _Strokes) -> str:
+    """The label with its marks in at most *room* cells: the label is cut first, the marks tell more."""
+    marks = "".join(f" [{mark}]" for mark in row.marks)
+    left = room - _cells(marks)
+    if left < min(_cells(row.label), _SHORTEST_LABEL):
+        return _cut(row.label + marks, room, strokes)
+    return _cut(row.label, left, strokes) + marks
 
 
 # -- text ------------------------------------------------------------------------------------------------------------
 
-_NARROWEST: Final = 10
+_SHORTEST_LABEL: Final = 8
+_NARROWEST: Final = 12
 _WIDEST: Final = 44
 _TIME_WIDTH: Final = 22
 
@@ -221,10 +227,11 @@ def render_text(
     if not people:
         return "\n".join(_cut(f"{time}{row.text}", width, strokes) for time, row in zip(times, rows, strict=True))  # type: ignore[union-attr]  # without participants there are only notes
     margin = max(_TIME_WIDTH, *(_cells(time) for time in times)) if times else _TIME_WIDTH
-    gap = min((width - margin - 2) // len(people), _WIDEST)
+    first, last = (min(_cells(title) // 2 + 1, _NARROWEST) for title in (titles[0], titles[-1]))
+    gap = min((width - margin - first - last) // max(len(people) - 1, 1), _WIDEST)
     if gap < _NARROWEST:
         return _list(rows, times, titles, width, strokes)
-    centres = [margin + gap // 2 + column * gap for column in range(len(people))]
+    centres = [margin + first + column * gap for column in range(len(people))]
     lines = [_heading(titles, centres, gap, strokes)]
     for time, row in zip(times, rows, strict=True):
         if isinstance(row, LadderNote):
@@ -257,14 +264,16 @@ def _arrow(row: _Row, centres: Sequence[int], margin: int, width: int, strokes: 
     for centre in centres:
         cells[centre - margin] = strokes.life
     start, end = centres[row.source] - margin, centres[row.destination] - margin
-    label = _marked(row)
     if start == end:
-        # To itself: the label stands beside the lifeline, on the side where there is room.
-        text = _cut(f"{strokes.loop} {label}", len(cells) - start - 2, strokes)
-        return _overlay(cells, start + 2, text)
+        # To itself: the label stands beside the lifeline, on the side where there is more room.
+        right = len(cells) - start - 2
+        if right >= start:
+            return _overlay(cells, start + 2, f"{strokes.loop} {_fit(row, right - 2, strokes)}")
+        text = f"{_fit(row, start - 3, strokes)} {strokes.loop}"
+        return _overlay(cells, start - 1 - _cells(text), text)
     low, high = sorted((start, end))
     room = high - low - 1
-    text = _cut(f" {label} ", room - 4, strokes)
+    text = f" {_fit(row, room - 6, strokes)} "
     line = list(strokes.line * room)
     if row.lost:
         # The line breaks off where the label ends, well before the other side.
@@ -298,7 +307,11 @@ def _list(
         else:
             arrow = f"{strokes.line}{strokes.lost if row.lost else strokes.right}"
             lines.append(
-                _cut(f"{time}{titles[row.source]} {arrow} {titles[row.destination]}: {_marked(row)}", width, strokes)
+                _cut(
+                    f"{time}{titles[row.source]} {arrow} {titles[row.destination]}: {_fit(row, width, strokes)}",
+                    width,
+                    strokes,
+                )
             )
     return "\n".join(lines)
 
@@ -326,7 +339,8 @@ def _pad(text: str, room: int) -> str:
 
 # -- SVG -------------------------------------------------------------------------------------------------------------
 
-_COLUMN: Final = 220
+_COLUMN: Final = 250
+_LETTER: Final = 7  # pixels, about
 _LEFT: Final = 150
 _ROW: Final = 34
 _TOP: Final = 70
@@ -384,7 +398,7 @@ def _svg_arrow(row: _Row, centres: Sequence[int], y: int) -> str:
     colour = _COLOURS[row.kind]
     kind = "m again" if row.again else "m"
     hint = f"<title>{_xml(visible(row.full))}: {_xml(row.label)}</title>"
-    label = _xml(_shorten(_marked(row), max(abs(end - start), _COLUMN) - 20))
+    label = _xml(_fit(row, (max(abs(end - start), _COLUMN) - 20) // _LETTER, _UNICODE))
     if start == end:
         path = f'<path class="{kind}" stroke="{colour}" d="M{start} {y - 8}h34v16h-34"/>'
         path += _svg_head(start, y + 8, -1, colour)
@@ -398,7 +412,7 @@ def _svg_arrow(row: _Row, centres: Sequence[int], y: int) -> str:
     else:
         path += _svg_head(end, y, way, colour)
     middle = (start + end) // 2
-    return f'<g>{hint}{path}<text x="{middle}" y="{y - 6}" text-anchor="middle">{label}</text></g>'
+    return f'<g>{hint}{path}<text x="{middle}" y="{y - 7}" text-anchor="middle">{label}</text></g>'
 
 
 def _svg_head(x: int, y: int, way: int, colour: str) -> str:
@@ -406,7 +420,7 @@ def _svg_head(x: int, y: int, way: int, colour: str) -> str:
 
 
 def _shorten(text: str, pixels: int) -> str:
-    return _cut(text, pixels // 7, _UNICODE)  # about 7 pixels a letter
+    return _cut(text, pixels // _LETTER, _UNICODE)
 
 
 def _xml(text: str) -> str:

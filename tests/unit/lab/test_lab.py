@@ -1,0 +1,240 @@
+"""The lab as a whole, and scenarios over many seeds."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import switchroom.lab
+from switchroom.lab import EPOCH, DeadlockError, Lab, LabError, Link, SeededIdentifiers, TimeLimitError
+from switchroom.lab.seeds import SEEDS_VARIABLE, run_over_seeds, seed_count
+
+INVITE = b"INVITE sip:bob@example.com SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n"
+
+
+async def exchange(lab: Lab) -> None:
+    """Alice sends ten messages to bob."""
+    lab.host("alice", "192.0.2.1")
+    lab.host("bob", "192.0.2.2")
+    ends = []
+    for address in ("192.0.2.1", "192.0.2.2"):
+        transport, _ = await lab.loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=(address, 5060))
+        ends.append(transport)
+    for _ in range(10):
+        ends[0].sendto(INVITE + lab.identifiers.token().encode(), ("192.0.2.2", 5060))
+        await asyncio.sleep(lab.identifiers.random())
+    lab.note("over")
+    await asyncio.sleep(1)
+    for transport in ends:
+        transport.close()
+
+
+def test_time_goes_on_from_run_to_run() -> None:
+    with Lab() as lab:
+        assert lab.run(asyncio.sleep(5, "result")) == "result"
+        lab.run(asyncio.sleep(5))
+        assert (lab.time(), lab.wall()) == (10.0, EPOCH + 10.0)
+
+
+def test_closing_cancels_what_still_runs() -> None:
+    ended: list[float] = []
+
+    async def forever(lab: Lab) -> None:
+        try:
+            await asyncio.sleep(1e9)
+        finally:
+            ended.append(lab.time())
+
+    async def main(lab: Lab) -> asyncio.Task[None]:
+        task = asyncio.create_task(forever(lab))
+        await asyncio.sleep(1)
+        return task
+
+    lab = Lab()
+    task = lab.run(main(lab))
+    lab.close()
+    lab.close()
+    assert ended == [1.0]
+    assert task.cancelled()
+    assert lab.loop.is_closed()
+
+
+def test_an_unused_lab_closes_its_loop() -> None:
+    lab = Lab()
+    lab.close()
+    assert lab.loop.is_closed()
+
+
+def test_nothing_fails_unseen() -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(1, lambda: 1 // 0)
+        await asyncio.sleep(2)
+
+    async def complain() -> None:
+        asyncio.get_running_loop().call_exception_handler({"message": "something is odd"})
+
+    with Lab() as lab:
+        with pytest.raises(ExceptionGroup) as caught:
+            lab.run(main())
+        assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+        with pytest.raises(ExceptionGroup) as caught:
+            lab.run(complain())
+        assert [str(error) for error in caught.value.exceptions] == ["something is odd"]
+        assert isinstance(caught.value.exceptions[0], LabError)
+        lab.run(asyncio.sleep(1))
+
+
+def test_a_week_is_the_limit() -> None:
+    with Lab() as lab, pytest.raises(TimeLimitError):
+        lab.run(asyncio.sleep(8 * 86400))
+    with Lab(time_limit=60) as lab, pytest.raises(TimeLimitError):
+        lab.run(asyncio.sleep(61))
+
+
+def test_a_deadlock_comes_through() -> None:
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with Lab() as lab, pytest.raises(DeadlockError, match="main"):
+        lab.run(main())
+
+
+def test_identifiers_follow_the_seed() -> None:
+    one, again, other = SeededIdentifiers(1), SeededIdentifiers(1), SeededIdentifiers(2)
+    tokens = [one.token() for _ in range(100)]
+    assert tokens == [again.token() for _ in range(100)]
+    assert tokens != [other.token() for _ in range(100)]
+    assert len(set(tokens)) == 100
+    assert {len(token) for token in tokens} == {16}
+    assert len(one.token(128)) == 32
+    assert len(one.token(65)) == 17
+    assert 0.0 <= one.random() < 1.0
+
+
+def test_the_ladder_of_a_run() -> None:
+    with Lab(5, link=Link(loss=0.3, duplication=0.4, reordering=0.6)) as lab:
+        lab.run(exchange(lab))
+    text = lab.ladder()
+    assert "alice" in text.splitlines()[0]
+    assert text.count("INVITE (1)") == 10
+    assert "(over)" in text
+    assert "[refused]" not in text
+    for mark in ("✗", "[twice]", "[late]"):
+        assert mark in text, mark
+    assert lab.ladder(ascii_only=True).isascii()
+    assert lab.ladder_svg().startswith("<svg")
+    assert "seed 5" in lab.ladder_svg()
+
+
+def test_the_ladder_says_why_nothing_arrived() -> None:
+    async def main(lab: Lab) -> None:
+        lab.host("alice", "192.0.2.1")
+        lab.host("bob", "192.0.2.2")
+        transport, _ = await lab.loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("192.0.2.1", 5060))
+        transport.sendto(INVITE, ("192.0.2.2", 9))
+        transport.sendto(INVITE, ("203.0.113.9", 9))
+        lab.network.partition({"alice"})
+        transport.sendto(INVITE, ("192.0.2.2", 9))
+        await asyncio.sleep(1)
+        lab.network.heal()
+        transport.sendto(INVITE, ("192.0.2.2", 9))
+
+    with Lab() as lab:
+        lab.run(main(lab))
+        _, refused, no_route, partition, under_way = lab.ladder(width=150).splitlines()
+    assert "[refused]" in refused
+    assert "[no route]" in no_route
+    assert "203.0.113.9" in lab.ladder().splitlines()[0]
+    assert "[partition]" in partition
+    assert "[under way]" in under_way
+
+
+SCRIPT = """
+import asyncio
+from switchroom.lab import Lab, Link
+from tests.unit.lab.test_lab import exchange
+with Lab(9, link=Link(loss=0.3, jitter=0.01, duplication=0.2, reordering=0.2)) as lab:
+    lab.run(exchange(lab))
+print(lab.trace)
+"""
+
+
+def test_a_seed_means_the_same_in_every_process() -> None:
+    """Hash randomization, which differs from process to process, must not reach the order of anything."""
+    outputs = set()
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": "."}, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    assert outputs.pop().count("UDP alice") == 10
+
+
+# -- many seeds ------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_seed_that_fails_tells_how_to_repeat_it() -> None:
+    tried: list[Any] = []
+
+    async def scenario(lab: Lab) -> None:
+        tried.append(lab.seed)
+        await exchange(lab)
+        assert lab.seed != 3
+
+    with pytest.raises(AssertionError) as caught:
+        run_over_seeds(scenario, range(20), replay=lambda seed: f"try {seed} again")
+    assert tried == [0, 1, 2, 3]
+    (note,) = caught.value.__notes__
+    assert "seed 3, failed at" in note
+    assert "replay with: try 3 again" in note
+    assert "INVITE (1)" in note
+
+
+def test_the_check_belongs_to_the_run() -> None:
+    checked: list[Any] = []
+
+    def check(lab: Lab) -> None:
+        checked.append(lab.seed)
+        assert lab.seed != "b"
+
+    with pytest.raises(AssertionError) as caught:
+        run_over_seeds(exchange, ["a", "b", "c"], link=Link(loss=1.0), check=check)
+    assert checked == ["a", "b"]
+    assert "seed b" in caught.value.__notes__[0]
+    assert "replay" not in caught.value.__notes__[0]
+
+
+def test_how_many_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(SEEDS_VARIABLE, raising=False)
+    assert seed_count(20) == 20
+    monkeypatch.setenv(SEEDS_VARIABLE, "10000")
+    assert seed_count(20) == 10000
+    monkeypatch.setenv(SEEDS_VARIABLE, "0")
+    with pytest.raises(ValueError, match="at least one seed"):
+        seed_count(20)
+
+
+# -- the package -----------------------------------------------------------------------------------------------------
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in switchroom.lab.__all__:
+        assert getattr(switchroom.lab, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        switchroom.lab.Nothing  # noqa: B018
+
+
+def test_the_plugin_loads_nothing_but_itself() -> None:
+    """It is loaded by every pytest run wherever Switchroom is installed."""
+    script = (
+        "import sys, switchroom.lab.pytest_plugin;"
+        "print(sorted(name for name in sys.modules if name.startswith('switchroom')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['switchroom', 'switchroom.lab', 'switchroom.lab.pytest_plugin']"

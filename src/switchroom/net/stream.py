@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from ..sip.errors import TransportError
@@ -31,8 +29,8 @@ class StreamOwner(Protocol):
     loop: asyncio.AbstractEventLoop
     limits: TransportLimits
 
-    def admit(self, connection: StreamConnection) -> str:
-        """A client connected: the empty text, or which limit forbids it."""
+    def admit(self, connection: StreamConnection) -> bool:
+        """A client connected: whether the limits allow it.  What is admitted counts until it is `lost`."""
         ...
 
     def identify(self, connection: StreamConnection) -> TransportError | None:
@@ -59,10 +57,6 @@ class StreamOwner(Protocol):
         """A deadline of the connection was set or moved."""
         ...
 
-    def start_handshake(self, connection: StreamConnection, transport: asyncio.Transport) -> None:
-        """Run the TLS handshake of an accepted connection, then call its `secured`."""
-        ...
-
     def count(self, name: str) -> None:
         """Count an event of this name."""
         ...
@@ -87,7 +81,6 @@ class StreamConnection(asyncio.Protocol, Timed):
         "accepted",
         "awaits_pong",
         "counted",
-        "early",
         "error",
         "flow",
         "handshake",
@@ -97,20 +90,15 @@ class StreamConnection(asyncio.Protocol, Timed):
         "owner",
         "peer_names",
         "remote",
-        "secure",
         "strict_pong",
         "transport_name",
     )
 
-    def __init__(
-        self, owner: StreamOwner, transport_name: str, *, accepted: bool, secure: bool, name: str = ""
-    ) -> None:
+    def __init__(self, owner: StreamOwner, transport_name: str, *, accepted: bool, name: str = "") -> None:
         Timed.__init__(self)
         self.owner = owner
         self.transport_name = transport_name
         self.accepted = accepted
-        self.secure = secure
-        """Whether a TLS handshake of ours is to come first (accepted connections on a loop with sockets)."""
         self.name = name
         """The identity that was asked for when we opened it."""
         self.flow: Flow | None = None
@@ -122,9 +110,8 @@ class StreamConnection(asyncio.Protocol, Timed):
         self.awaits_pong = False
         self.strict_pong = False
         self.error: TransportError | None = None
-        self.early: list[bytes] = []
-        """What came between the TLS handshake and `secured`."""
         self.handshake: asyncio.Task[None] | None = None
+        """What runs the TLS handshake of an accepted connection."""
         self.opening: asyncio.Future[None] | None = None
         """Done when a connection that we open may be used; None for accepted ones."""
         self._state = OPENING
@@ -144,6 +131,7 @@ class StreamConnection(asyncio.Protocol, Timed):
         owner = self.owner
         transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._transport = transport
+        self.handshake = None
         peer = transport.get_extra_info("peername")
         self.last_read = owner.loop.time()
         if not peer:  # gone before we looked
@@ -153,41 +141,17 @@ class StreamConnection(asyncio.Protocol, Timed):
         self.remote = (peer[0], peer[1])
         transport.set_write_buffer_limits(high=owner.limits.write_high)
         if self.accepted:
-            refused = owner.admit(self)
-            if refused:
-                owner.count(refused)
-                owner.complain(self.remote, f"connection refused: limit {refused}")
+            if not self.counted and not owner.admit(self):
                 self._state = CLOSED
                 transport.abort()
                 return
             self.expire_at = self.last_read + owner.limits.handshake_timeout
             owner.schedule(self)
-            if self.secure:
-                transport.pause_reading()
-                owner.start_handshake(self, transport)
-                return
-        self.secure = False
         self._identify()
-
-    def secured(self, transport: asyncio.Transport) -> None:
-        """The TLS handshake of an accepted connection is done: *transport* is what to use from now on."""
-        if self._state == CLOSED:
-            transport.abort()
-            return
-        self._transport = transport
-        self.secure = False
-        transport.set_write_buffer_limits(high=self.owner.limits.write_high)
-        self._identify()
-        early, self.early = self.early, []
-        for data in early:
-            self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
         if self._state > OPEN:
-            return
-        if self.secure:
-            self.early.append(data)
             return
         self.last_read = self.owner.loop.time()
         if self.awaits_pong:
@@ -205,8 +169,7 @@ class StreamConnection(asyncio.Protocol, Timed):
         if self._transport is None or self._state == CLOSED:
             return
         self.owner.count("back_pressure")
-        if not self.secure:
-            self._transport.pause_reading()
+        self._transport.pause_reading()
         self._written_by = self.owner.loop.time() + self.owner.limits.write_timeout
         self._reschedule()
 
@@ -380,28 +343,3 @@ _LATE: Final[dict[str, str]] = {
     "write_timeouts": "the peer did not take what was sent to it",
     "idle_timeouts": "nothing came for too long",
 }
-
-
-async def run_handshake(
-    connection: StreamConnection,
-    transport: asyncio.Transport,
-    context: ssl.SSLContext,
-    failed: Callable[[StreamConnection, TransportError], None],
-) -> None:
-    """The TLS handshake of an accepted connection, whose time-out is the connection's own deadline."""
-    loop = connection.owner.loop
-    try:
-        secured = await loop.start_tls(
-            transport,
-            connection,
-            context,
-            server_side=True,
-            ssl_handshake_timeout=connection.owner.limits.handshake_timeout + 1.0,
-        )
-    except (OSError, ssl.SSLError) as error:
-        failed(connection, transport_error(error, f"TLS handshake from {host_port(*connection.remote)}"))
-        return
-    if secured is None:  # uvloop says so when the connection is gone
-        failed(connection, TransportError(f"{host_port(*connection.remote)} left during the TLS handshake"))
-        return
-    connection.secured(secured)

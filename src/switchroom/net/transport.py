@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
@@ -11,12 +12,13 @@ from ..sip.errors import LocalProtocolError, TransportError
 from ..sip.flow import TCP, TLS, UDP, WS, WSS, Flow
 from ..sip.identifiers import Identifiers
 from ..sip.timers import NEVER, Timed, TimerQueue
+from .accepting import BACKLOG, TlsListener
 from .address import ListenAddress, SourceAddresses, host_port, split_host_port
 from .complaints import Complaints
 from .errors import transport_error
 from .limits import TransportLimits
 from .loop import has_sockets
-from .stream import StreamConnection, run_handshake
+from .stream import StreamConnection
 from .tap import IN, OUT, Tap, TapRecord
 from .tls import TlsSource, check_identity, is_identity, peer_identities
 from .udp import DatagramSocket, open_datagram_socket
@@ -95,7 +97,7 @@ class Transports:
         self._listen_texts: dict[ListenAddress, str] = {}
         self._socket_of: dict[tuple[str, int], DatagramSocket] = {}
         self._flows: dict[DatagramSocket, dict[tuple[str, int], Flow]] = {}
-        self._servers: list[tuple[ListenAddress, asyncio.AbstractServer]] = []
+        self._servers: list[tuple[ListenAddress, asyncio.AbstractServer | TlsListener]] = []
         self._last_number = 0
         self._all: set[StreamConnection] = set()
         self._connections: dict[int, StreamConnection] = {}
@@ -124,34 +126,45 @@ class Transports:
             self._socket_of[made.address.host, made.address.port] = made
             self._listen_texts[made.address] = text
             return made.address
-        options: dict[str, Any] = {}
-        secure = address.transport in _SECURE
-        if secure and self.tls.server is None:
-            raise TransportError(
-                f"cannot listen on {address}: it needs a certificate; give the endpoint "
-                "tls=TlsSettings(certificate=Certificate(...))"
-            )
-        # On real sockets the handshake is begun by us: so a connection counts for the limits from its first packet.
-        by_loop = secure and not has_sockets(self.loop)
-        if by_loop:
-            options |= {"ssl": self.tls.server, "ssl_handshake_timeout": self.limits.handshake_timeout}
-        if self._reuse_port:
-            options["reuse_port"] = True
+        server: asyncio.AbstractServer | TlsListener
         try:
-            server = await self.loop.create_server(
-                lambda: self._make(address.transport, accepted=True, secure=secure and not by_loop),
-                address.host,
-                address.port,
-                backlog=1024,
-                **options,
-            )
+            if address.transport in _SECURE:
+                server = await self._listen_tls(address)
+            else:
+                options: dict[str, Any] = {"reuse_port": True} if self._reuse_port else {}
+                server = await self.loop.create_server(
+                    lambda: self._make(address.transport, accepted=True),
+                    address.host,
+                    address.port,
+                    backlog=BACKLOG,
+                    **options,
+                )
         except OSError as error:
             raise transport_error(error, f"cannot listen on {address}") from error
-        host, port = server.sockets[0].getsockname()[:2]
+        listening: Any = server  # the abstract class lacks what every server has
+        host, port = listening.sockets[0].getsockname()[:2]
         bound = ListenAddress(address.transport, host, port)
         self._servers.append((bound, server))
         self._listen_texts[bound] = text
         return bound
+
+    async def _listen_tls(self, address: ListenAddress) -> asyncio.AbstractServer | TlsListener:
+        if self.tls.server is None:
+            raise TransportError(
+                f"cannot listen on {address}: it needs a certificate; give the endpoint "
+                "tls=TlsSettings(certificate=Certificate(...))"
+            )
+        if has_sockets(self.loop):
+            # Accepted by us: so a connection counts for the limits from its first packet, not from its handshake's end.
+            return TlsListener(self.loop, address, self._accept_tls, reuse_port=self._reuse_port)
+        return await self.loop.create_server(
+            lambda: self._make(address.transport, accepted=True),
+            address.host,
+            address.port,
+            backlog=BACKLOG,
+            ssl=self.tls.server,
+            ssl_handshake_timeout=self.limits.handshake_timeout,
+        )
 
     @property
     def listeners(self) -> tuple[ListenAddress, ...]:
@@ -292,7 +305,7 @@ class Transports:
         local = self._local_address(remote[0])
         if local is not None:
             options["local_addr"] = (local, 0)
-        connection = self._make(transport, accepted=False, secure=False, name=name or remote[0])
+        connection = self._make(transport, accepted=False, name=name or remote[0])
         connection.remote = remote
         connection.opening = self.loop.create_future()
         self._all.add(connection)
@@ -431,50 +444,71 @@ class Transports:
 
     # -- what connections tell (StreamOwner) --------------------------------------------------------------------------
 
-    def _make(self, transport: str, *, accepted: bool, secure: bool, name: str = "") -> StreamConnection:
+    def _make(self, transport: str, *, accepted: bool, name: str = "") -> StreamConnection:
         if transport in _WEBSOCKET:
             return WebSocketConnection(
                 self,
                 transport,
                 accepted=accepted,
-                secure=secure,
                 name=name,
                 largest=self._largest_message,
                 path=self._websocket_path,
             )
-        return StreamConnection(self, transport, accepted=accepted, secure=secure, name=name)
+        return StreamConnection(self, transport, accepted=accepted, name=name)
 
-    def admit(self, connection: StreamConnection) -> str:
+    def admit(self, connection: StreamConnection) -> bool:
         """See `StreamOwner`."""
         source = connection.remote[0]
         there = self._per_source.get(source, 0)
         if self._closing:
-            return "refused_closing"
+            return False
         if self._accepted >= self.limits.connections:
-            return "refused_connections"
-        if there >= self.limits.connections_per_source:
-            return "refused_connections_per_source"
-        self._accepted += 1
-        self._per_source[source] = there + 1
-        connection.counted = True
-        self._all.add(connection)
-        self.count("connections_accepted")
-        return ""
+            refused = "connections"
+        elif there >= self.limits.connections_per_source:
+            refused = "connections_per_source"
+        else:
+            self._accepted += 1
+            self._per_source[source] = there + 1
+            connection.counted = True
+            self._all.add(connection)
+            self.count("connections_accepted")
+            return True
+        self.count(f"refused_{refused}")
+        self.complain(connection.remote, f"connection from {host_port(*connection.remote)} refused: limit {refused}")
+        return False
 
-    def start_handshake(self, connection: StreamConnection, transport: asyncio.Transport) -> None:
-        """See `StreamOwner`."""
-        context: ssl.SSLContext = self.tls.server
-        connection.handshake = self._spawn(
-            run_handshake(connection, transport, context, self._handshake_failed),
-            f"TLS handshake from {host_port(*connection.remote)}",
-        )
+    def _accept_tls(self, transport: str, accepted: socket.socket, remote: tuple[str, int]) -> None:
+        """A client connected to a TLS listener: agree on TLS, then it is a connection like others."""
+        connection = self._make(transport, accepted=True)
+        connection.remote = remote
+        if self.admit(connection):
+            work = self._handshake(connection, accepted)
+            connection.handshake = self._spawn(work, f"TLS handshake from {host_port(*remote)}")
+        else:
+            accepted.close()
 
-    def _handshake_failed(self, connection: StreamConnection, error: TransportError) -> None:
-        if not connection.closed:
-            self.count("handshake_failures")
-            self.complain(connection.remote, str(error))
-            connection.handshake = None
-            connection.abort(error)
+    async def _handshake(self, connection: StreamConnection, accepted: socket.socket) -> None:
+        remote = connection.remote
+        try:
+            async with asyncio.timeout(self.limits.handshake_timeout):
+                await self.loop.connect_accepted_socket(
+                    lambda: connection,
+                    accepted,
+                    ssl=self.tls.server,
+                    # uvloop waits that long itself when the peer does not end an aborted handshake
+                    ssl_handshake_timeout=self.limits.handshake_timeout + 1.0,
+                )
+        except (OSError, asyncio.CancelledError) as error:
+            connection.handshake = None  # this task: not to be cancelled by `abort`
+            accepted.close()
+            if isinstance(error, asyncio.CancelledError):
+                connection.abort(TransportError("the endpoint is closing"))
+                raise
+            late = isinstance(error, TimeoutError)
+            self.count("handshake_timeouts" if late else "handshake_failures")
+            failure = transport_error(error, f"TLS handshake from {host_port(*remote)}")
+            self.complain(remote, str(failure))
+            connection.abort(failure)
 
     def identify(self, connection: StreamConnection) -> TransportError | None:
         """See `StreamOwner`."""

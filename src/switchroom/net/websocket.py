@@ -35,12 +35,11 @@ class WebSocketConnection(StreamConnection):
         transport_name: str,
         *,
         accepted: bool,
-        secure: bool,
         name: str = "",
         largest: int,
         path: str = "/",
     ) -> None:
-        super().__init__(owner, transport_name, accepted=accepted, secure=secure, name=name)
+        super().__init__(owner, transport_name, accepted=accepted, name=name)
         self.strict_pong = True  # RFC 6455 §5.5.2: whoever speaks WebSocket answers a ping
         self._fragments: list[bytes] = []
         self._path = path

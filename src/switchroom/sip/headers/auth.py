@@ -15,6 +15,7 @@ from ..grammar import NO_PARAMS, QUOTED_STRING, TOKEN, Params, excerpt, is_token
 _AUTH_PARAM: Final = re.compile(
     rf"[ \t]*+({TOKEN})[ \t]*+=[ \t]*+({QUOTED_STRING}|[^\x00-\x20\x7f\",;<>\\]*+)[ \t]*+(?:(,)|\Z)"
 )
+_SCHEME: Final = re.compile(rf"({TOKEN})[ \t]++")
 _TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]++=*+")
 
 # How the parameters of the digest scheme are written: these without quotation marks...
@@ -110,19 +111,16 @@ def _parse_auth_params(text: str) -> Params:
         params._add_raw(match[1], match[2] or '""')
         position = match.end()
         more = match[3] is not None
-    if position != len(text):
-        raise ParseError(f"malformed authentication parameter: {excerpt(text[position:])}")
     return params
 
 
 def _split_scheme(text: str) -> tuple[str, Params, str]:
     text = text.strip(" \t")
-    scheme, _, rest = text.replace("\t", " ", 1).partition(" ") if "\t" in text else text.partition(" ")
-    if not is_token(scheme):
-        raise ParseError(f"not an authentication scheme: {excerpt(text)}")
-    rest = rest.strip(" \t")
-    if not rest:
-        raise ParseError(f"an authentication scheme without parameters: {excerpt(text)}")
+    match = _SCHEME.match(text)
+    if match is None:
+        raise ParseError(f"not an authentication scheme with parameters: {excerpt(text)}")
+    scheme = match[1]
+    rest = text[match.end() :]
     if scheme.lower() != "digest" and _TOKEN68.fullmatch(rest) is not None:
         return scheme, NO_PARAMS, rest
     return scheme, _parse_auth_params(rest), ""

@@ -42,9 +42,15 @@ def tables(wanted: list[str]) -> Iterator[tuple[ModuleType, str, Table]]:
         module = importlib.import_module(f"switchroom.sip.{found.name}")
         if not hasattr(module, "STATE_NAMES"):
             continue
+        source = inspect.getsource(module)
         for name, value in vars(module).items():
-            if isinstance(value, dict) and value and all(isinstance(key, tuple) and len(key) == 2 for key in value):
+            if isinstance(value, dict) and f"\n{name}: Final" in source and all(map(is_pair, value)):
                 yield module, name, value
+
+
+def is_pair(key: object) -> bool:
+    """Whether a dict's key is (state, input)."""
+    return isinstance(key, tuple) and len(key) == 2 and all(isinstance(item, int) for item in key)
 
 
 def changes(table: Table, key: tuple[int, int]) -> Iterator[tuple[str, Row | None]]:

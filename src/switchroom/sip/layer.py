@@ -371,15 +371,14 @@ class TransactionLayer:
             name = "over_" + error.limit_name
             self.counters[name] = self.counters.get(name, 0) + 1
         request = error.request
-        if request is None:
+        status = error.status_hint
+        if request is None or status is None:
             self.counters["malformed_other"] += 1
             return
         self.counters["malformed_requests"] += 1
-        if error.status_hint is None or request.method == "ACK":
-            return
         via = request.via
         stamp_source(request, via, flow)
-        response = request.create_response(error.status_hint, to_tag=_stateless_tag(request))
+        response = request.create_response(status, to_tag=_stateless_tag(request))
         self._answer_statelessly(response, via, flow)
 
     def _refuse(self, counter: str, request: Request, via: Via, flow: Flow) -> None:
@@ -460,7 +459,8 @@ class TransactionLayer:
         for transaction in self._on_path(flow):
             if isinstance(transaction, ClientTransaction):
                 self._step_client(transaction, FAILED, now, None, error)
-            elif isinstance(transaction, ServerTransaction):
+            else:
+                assert isinstance(transaction, ServerTransaction)
                 self._step_server(transaction, CLOSED if again else FAILED, now, None, error)
 
     def flow_closed(self, flow: Flow, now: float) -> None:
@@ -473,20 +473,14 @@ class TransactionLayer:
             if isinstance(transaction, ClientTransaction):
                 error = TransportError("the connection was closed before any response")
                 self._step_client(transaction, CLOSED, now, None, error)
-            elif isinstance(transaction, ServerTransaction):
+            else:
+                assert isinstance(transaction, ServerTransaction)
                 self._step_server(transaction, CLOSED, now)
 
     def flow_opened(self, wanted: Flow, flow: Flow) -> None:
         """What was to be sent on *wanted*, with connection 0, went out on *flow*: its fate is theirs from now on."""
         for transaction in self._on_path(wanted):
             self._move(transaction, flow)
-
-    def ping(self, flow: Flow) -> None:
-        """Send a CRLF keep-alive on a connection (RFC 5626 §3.5.1); the pong comes as `KeepAlive`."""
-        framer = self._framers.get(flow)
-        if framer is not None:
-            framer.expect_pong()
-        self._output.append((flow, _CRLF + _CRLF))
 
     def flow_pinged(self, flow: Flow) -> None:
         """The driver sent a CRLF ping on this stream: the next single CRLF is its pong (RFC 5626 §3.5.1)."""
@@ -515,7 +509,8 @@ class TransactionLayer:
             event = EXPIRE if item.expire_at <= now else RETRY
             if isinstance(item, ClientTransaction):
                 self._step_client(item, event, now)
-            elif isinstance(item, ServerTransaction):
+            else:
+                assert isinstance(item, ServerTransaction)
                 self._step_server(item, event, now)
 
     def next_timer(self) -> float:
@@ -589,7 +584,7 @@ class TransactionLayer:
         if event == FAILED:
             self.counters["transport_errors"] += 1
         if transaction.state == TERMINATED:
-            self._forget(transaction)
+            self._forget_client(transaction)
         else:
             if transaction.state >= ACCEPTED:
                 transaction.request = transaction.cancel_request = None
@@ -633,7 +628,7 @@ class TransactionLayer:
         if event == FAILED:
             self.counters["transport_errors"] += 1
         if transaction.state == TERMINATED:
-            self._forget(transaction)
+            self._forget_server(transaction)
         else:
             if transaction.state >= ACCEPTED:
                 transaction.request = None
@@ -668,34 +663,43 @@ class TransactionLayer:
 
     def _unindex(self, transaction: Transaction) -> None:
         path = _path(transaction.flow)
-        on_path = self._paths.get(path)
-        if on_path is not None:
-            on_path.pop(transaction, None)
-            if not on_path:
-                del self._paths[path]
+        on_path = self._paths[path]
+        del on_path[transaction]
+        if not on_path:
+            del self._paths[path]
 
     def _move(self, transaction: Transaction, flow: Flow) -> None:
         self._unindex(transaction)
         transaction.flow = flow
         self._index(transaction)
 
-    def _forget(self, transaction: Transaction) -> None:
-        """Take what has terminated out of everything."""
+    def _forget_client(self, transaction: ClientTransaction) -> None:
+        """Take what has terminated out of everything; a second time does nothing."""
+        if self._clients.get(transaction.key) is transaction:
+            del self._clients[transaction.key]
+            transaction.cancel_request = None
+            self._release(transaction)
+
+    def _forget_server(self, transaction: ServerTransaction) -> None:
+        """Take what has terminated out of everything; a second time does nothing."""
+        if self._servers.get(transaction.key) is not transaction:
+            return
+        del self._servers[transaction.key]
+        if transaction.ack_key:
+            del self._servers[transaction.ack_key]
+        source = transaction.source
+        count = self._sources[source] - 1
+        if count:
+            self._sources[source] = count
+        else:
+            del self._sources[source]
+        self._release(transaction)
+
+    def _release(self, transaction: Transaction) -> None:
         transaction.request = None
         transaction.wire = b""
         self._queue.discard(transaction)
         self._unindex(transaction)
-        if isinstance(transaction, ClientTransaction):
-            transaction.cancel_request = None
-            self._clients.pop(transaction.key, None)
-        elif isinstance(transaction, ServerTransaction) and self._servers.pop(transaction.key, None) is not None:
-            if transaction.ack_key:
-                del self._servers[transaction.ack_key]
-            count = self._sources[transaction.source] - 1
-            if count:
-                self._sources[transaction.source] = count
-            else:
-                del self._sources[transaction.source]
 
 
 def _path(flow: Flow) -> Hashable:

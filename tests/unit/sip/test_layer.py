@@ -252,7 +252,7 @@ def test_a_call_that_is_answered(flow: Flow) -> None:
         layer.receive(receive, flow, now)
     events = layer.take_events()
     assert [event.response.status for event in events if isinstance(event, ResponseReceived)] == [100, 180, 200, 200]
-    assert all(event[0] is transaction and event[2] == "me" for event in events)
+    assert all(isinstance(event, ResponseReceived) and event.transaction is transaction for event in events)
     assert sent(layer) == []
     assert transaction.request is None
     assert transaction.wire == b""
@@ -786,6 +786,32 @@ def test_no_response_after_64_t1() -> None:
     assert_empty(layer)
 
 
+def test_a_late_answer_does_not_touch_the_next_transaction_of_that_name() -> None:
+    layer = new_layer()
+    layer.receive(wire("MESSAGE"), UDP, 0.0)
+    old = arrived(layer)
+    pass_time(layer, 32.0)
+    layer.take_events()
+    layer.receive(wire("MESSAGE"), UDP, 33.0)
+    new = arrived(layer)
+    assert new.transaction is not old.transaction
+    reply(layer, old, 200, 34.0)
+    assert sent(layer) == []
+    layer.receive(wire("MESSAGE"), UDP, 35.0)
+    assert layer.take_events() == []
+    reply(layer, new, 200, 36.0)
+    assert starts(layer) == ["200"]
+
+
+def test_cancelling_what_has_ended_does_not_touch_the_next_transaction_of_that_branch() -> None:
+    layer = new_layer()
+    old = layer.send_request(request(), UDP, 0.0, branch="z9hG4bK1")
+    pass_time(layer, 32.0)
+    layer.send_request(request(), UDP, 33.0, branch="z9hG4bK1")
+    layer.cancel(old, 34.0)
+    assert layer.client_transactions == 1
+
+
 # Where requests come from and responses go to (§18.2.1, §18.2.2, RFC 3581)
 
 FROM = ("198.51.100.9", 40123)
@@ -1069,15 +1095,23 @@ def test_connections_do_not_mix() -> None:
 
 
 def test_a_pong() -> None:
+    """Without being told of the ping, two pongs in a row would read as one ping."""
     layer = new_layer()
-    layer.receive(wire("MESSAGE"), TCP, 0.0)
-    layer.take_events()
-    layer.ping(TCP)
-    layer.ping(TCP._replace(connection=50))
-    assert sent(layer) == [b"\r\n\r\n", b"\r\n\r\n"]
-    layer.receive(b"\r\n", TCP, 0.1)
-    assert layer.take_events() == [KeepAlive(TCP, True)]
+    layer.flow_pinged(TCP)
+    layer.flow_pinged(TCP)
+    layer.receive(b"\r\n\r\n", TCP, 0.1)
+    assert layer.take_events() == [KeepAlive(TCP, True), KeepAlive(TCP, True)]
     assert sent(layer) == []
+
+
+def test_a_message_that_has_come_in_part() -> None:
+    layer = new_layer()
+    assert not layer.unfinished(TCP)
+    layer.receive(wire("MESSAGE")[:-1], TCP, 0.1)
+    assert layer.unfinished(TCP)
+    assert not layer.unfinished(UDP)
+    layer.receive(wire("MESSAGE")[-1:], TCP, 0.1)
+    assert not layer.unfinished(TCP)
 
 
 @pytest.mark.parametrize("flow", [WS, WSS])

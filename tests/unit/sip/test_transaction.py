@@ -329,7 +329,7 @@ def test_every_input_in_every_state_does_what_the_figure_says(kind: str, state: 
 
 def run(transaction: Transaction, end: float = 1000.0) -> tuple[list[float], float]:
     """Let time pass in silence: when something was sent, and when the transaction terminated (NEVER: not at all)."""
-    sent = []
+    sent: list[float] = []
     while True:
         now = min(transaction.retry_at, transaction.expire_at)
         if now > end:

@@ -220,10 +220,10 @@ class Headers:
         if field.key not in self._keys:
             raise ParseError(f"no {field.name}")
         index = self._keys.index(field.key)
-        values = [str(value)]
-        if field.multiple:
-            values += split_commas(line_value(self._lines[index]))[1:]
-        self._lines[index] = _render(field, ", ".join(values))
+        text = str(value)
+        if field.multiple and "," in self._lines[index]:
+            text = ", ".join([text, *split_commas(line_value(self._lines[index]))[1:]])
+        self._lines[index] = _render(field, text)
         self._touch(field.key)
 
     def copy(self) -> Headers:

@@ -48,6 +48,13 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
+def checked_token(text: str) -> str:
+    """*text*, which is about to be rendered as a token; LocalProtocolError if it is none."""
+    if _TOKEN.fullmatch(text) is None:
+        raise LocalProtocolError(f"not a token: {excerpt(text)}")
+    return text
+
+
 def parse_token(text: str) -> str:
     """*text* without surrounding white space, which must be one token."""
     text = text.strip(" \t")

@@ -155,3 +155,13 @@ def test_information() -> None:
     assert info == Information(parse_uri("http://www.example.com/alice/photo.jpg"), Params({"purpose": "Icon"}))
     assert info.purpose == "icon"
     assert parse_information("<cid:a@b>").purpose is None
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(parse_address("<sip:a@b>"), "uri"), (parse_uri("sip:a@b"), "host"), (parse_uri("tel:+1"), "number"),
+     (parse_uri("urn:x"), "rest"), (parse_information("<urn:x>"), "uri")],
+)  # fmt: skip
+def test_values_are_immutable(value: object, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(value, name, "x")

@@ -305,6 +305,32 @@ def test_user_to_user() -> None:
     assert UserToUser("48").encoding == "hex"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        Parameterized("a;b"),
+        Privacy(("id", "a;b")),
+        ResourceValue("a.b", "c"),
+        ResourceValue("a", ""),
+        Event("a b"),
+        SubscriptionState(""),
+        MediaType("a/b", "c"),
+        MediaType("a", "b;c"),
+        Disposition("a,b"),
+        Reason("SIP;cause=1"),
+        Replaces("a;b", "t", "f"),
+        Join("a", "t;x", "f"),
+        TargetDialog("a", "l", "\r\n"),
+        SessionExpires(90, "uac;x"),
+        SessionId("x"),
+        SessionId("a" * 32, "x"),
+    ],
+)
+def test_no_malformed_value_is_rendered(value: object) -> None:
+    with pytest.raises(LocalProtocolError):
+        str(value)
+
+
 def test_tokens_with_structure() -> None:
     assert str(Privacy(("id", "critical"))) == "id;critical"
     assert str(ReferSub(False)) == "false"

@@ -55,10 +55,25 @@ def test_with_param() -> None:
     assert str(Via("TCP", "h").with_param("rport")) == "SIP/2.0/TCP h;rport"
 
 
-@pytest.mark.parametrize("via", [Via("UDP\r\n", "h"), Via("UDP", "h\r\nX: y"), Via("UDP", "h", 1, NO_PARAMS, "\x00")])
-def test_no_via_renders_a_line_break(via: Via) -> None:
+@pytest.mark.parametrize(
+    "via",
+    [
+        Via("UDP\r\n", "h"),
+        Via("UDP", "h\r\nX: y"),
+        Via("UDP", "h", 1, NO_PARAMS, "\x00"),
+        Via("UDP", "h, SIP/2.0/UDP i"),
+        Via("UDP", ""),
+        Via("", "h"),
+        Via("UDP", "h", 0, Params({"x": "a b"})),
+    ],
+)
+def test_no_malformed_via_is_rendered(via: Via) -> None:
     with pytest.raises(LocalProtocolError):
         str(via)
+
+
+def test_quoted_parameters_are_rendered() -> None:
+    assert str(Via("UDP", "h", 1, Params({"x": "a b"}))) == 'SIP/2.0/UDP h:1;x="a b"'
 
 
 @given(TOKENS, HOSTS, st.none() | st.integers(1, 65535), st.dictionaries(TOKENS.map(str.lower), st.none() | TOKENS))

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, TOKEN, Params, excerpt, parse_params
+from ..grammar import NO_PARAMS, TOKEN, Params, checked_token, excerpt, parse_params
 from .address import parse_q
 from .tokens import split_value
 
@@ -48,7 +48,7 @@ class MediaType(NamedTuple):
         return self.type == other.type and self.subtype in ("*", other.subtype)
 
     def __str__(self) -> str:
-        return f"{self.type}/{self.subtype}{self.params}"
+        return f"{checked_token(self.type)}/{checked_token(self.subtype)}{self.params}"
 
 
 class Disposition(NamedTuple):
@@ -63,7 +63,7 @@ class Disposition(NamedTuple):
         return (self.params.get("handling") or "required").lower()
 
     def __str__(self) -> str:
-        return f"{self.kind}{self.params}"
+        return f"{checked_token(self.kind)}{self.params}"
 
 
 def parse_media_type(text: str) -> MediaType:

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ..errors import LocalProtocolError, ParseError
-from ..grammar import NO_PARAMS, QUOTED_STRING, Params, excerpt, quote, unquote
+from ..grammar import NO_PARAMS, QUOTED_STRING, Params, checked_token, excerpt, quote, unquote
 from .tokens import split_value
 
 # warning-value  =  warn-code SP warn-agent SP warn-text
@@ -46,7 +46,7 @@ class Reason(NamedTuple):
         text = params.raw("text")
         if text and text[0] != '"':  # reason-text = "text" EQUAL quoted-string
             params = params.with_quoted("text", text)
-        return f"{self.protocol}{params}"
+        return f"{checked_token(self.protocol)}{params}"
 
 
 class Warning(NamedTuple):

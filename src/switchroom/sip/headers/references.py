@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, split_params
-from .tokens import parse_call_id
+from ..grammar import NO_PARAMS, Params, checked_token, excerpt, is_token, split_params
+from .tokens import checked_call_id, parse_call_id
 
 
 class Replaces(NamedTuple):
@@ -21,7 +21,7 @@ class Replaces(NamedTuple):
 
     def __str__(self) -> str:
         flag = ";early-only" if self.early_only else ""
-        return f"{self.call_id};to-tag={self.to_tag};from-tag={self.from_tag}{flag}{self.params}"
+        return _render(self.call_id, "to-tag", self.to_tag, "from-tag", self.from_tag) + flag + str(self.params)
 
 
 class Join(NamedTuple):
@@ -34,7 +34,7 @@ class Join(NamedTuple):
     """The parameters that no field holds."""
 
     def __str__(self) -> str:
-        return f"{self.call_id};to-tag={self.to_tag};from-tag={self.from_tag}{self.params}"
+        return _render(self.call_id, "to-tag", self.to_tag, "from-tag", self.from_tag) + str(self.params)
 
 
 class TargetDialog(NamedTuple):
@@ -47,13 +47,17 @@ class TargetDialog(NamedTuple):
     """The parameters that no field holds."""
 
     def __str__(self) -> str:
-        return f"{self.call_id};local-tag={self.local_tag};remote-tag={self.remote_tag}{self.params}"
+        return _render(self.call_id, "local-tag", self.local_tag, "remote-tag", self.remote_tag) + str(self.params)
+
+
+def _render(call_id: str, first: str, one: str, second: str, two: str) -> str:
+    return f"{checked_call_id(call_id)};{first}={checked_token(one)};{second}={checked_token(two)}"
 
 
 def _split(text: str, first: str, second: str) -> tuple[str, str, str, Params]:
     call_id, params = split_params(text)
     one, two = params.get(first), params.get(second)
-    if not one or not two:
+    if not one or not two or not is_token(one) or not is_token(two):
         raise ParseError(f"a reference to a dialog needs {first} and {second}: {excerpt(text)}")
     return parse_call_id(call_id), one, two, params.without(first).without(second)
 

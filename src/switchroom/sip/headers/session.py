@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ..errors import ParseError
+from ..errors import LocalProtocolError, ParseError
 from ..grammar import (
     NO_PARAMS,
     QUOTED_STRING,
     TOKEN,
     Params,
+    checked_token,
     excerpt,
     is_token,
     parse_params,
@@ -35,7 +36,7 @@ class SessionExpires(NamedTuple):
     """The other parameters."""
 
     def __str__(self) -> str:
-        refresher = f";refresher={self.refresher}" if self.refresher else ""
+        refresher = f";refresher={checked_token(self.refresher)}" if self.refresher else ""
         return f"{self.seconds}{refresher}{self.params}"
 
 
@@ -58,6 +59,8 @@ class SessionId(NamedTuple):
     """The other parameters."""
 
     def __str__(self) -> str:
+        if not _is_session_id(self.local) or not (self.remote is None or _is_session_id(self.remote)):
+            raise LocalProtocolError(f"not a Session-ID: {self.local!r}, {self.remote!r}")
         remote = f";remote={self.remote}" if self.remote else ""
         return f"{self.local}{remote}{self.params}"
 
@@ -75,6 +78,10 @@ class UserToUser(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.data if is_token(self.data) else quote(self.data)}{self.params}"
+
+
+def _is_session_id(text: str) -> bool:
+    return _SESSION_ID.fullmatch(text) is not None
 
 
 def parse_session_expires(text: str) -> SessionExpires:
@@ -99,7 +106,7 @@ def parse_session_id(text: str) -> SessionId:
     """Parse `local-uuid [SEMI "remote=" remote-uuid] *(SEMI generic-param)`; upper-case digits are taken too."""
     local, params = split_params(text)
     remote = params.get("remote")
-    if _SESSION_ID.fullmatch(local) is None or (remote is not None and _SESSION_ID.fullmatch(remote) is None):
+    if not _is_session_id(local) or not (remote is None or _is_session_id(remote)):
         raise ParseError(f"not a Session-ID: {excerpt(text)}")
     if remote is None:
         return SessionId(local.lower(), None, params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, is_token, split_params
+from ..grammar import NO_PARAMS, Params, checked_token, excerpt, is_token, split_params
 from .numbers import parse_seconds
 from .tokens import split_value
 
@@ -22,7 +22,7 @@ class Event(NamedTuple):
         return self.params.get("id")
 
     def __str__(self) -> str:
-        return f"{self.package}{self.params}"
+        return f"{checked_token(self.package)}{self.params}"
 
 
 class SubscriptionState(NamedTuple):
@@ -48,7 +48,7 @@ class SubscriptionState(NamedTuple):
         return value.lower() if value else None
 
     def __str__(self) -> str:
-        return f"{self.state}{self.params}"
+        return f"{checked_token(self.state)}{self.params}"
 
 
 def _seconds(text: str | None) -> int | None:

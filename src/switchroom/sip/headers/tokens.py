@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ..errors import ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, is_token, split_params
+from ..errors import LocalProtocolError, ParseError
+from ..grammar import NO_PARAMS, Params, checked_token, excerpt, is_token, split_params
 
 # word = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~" / "(" / ")" / "<" / ">" / ":" / "\" /
 #           DQUOTE / "/" / "[" / "]" / "?" / "{" / "}" )
@@ -23,7 +23,14 @@ class Parameterized(NamedTuple):
     params: Params = NO_PARAMS
 
     def __str__(self) -> str:
-        return f"{self.value}{self.params}"
+        return f"{checked_token(self.value)}{self.params}"
+
+
+def checked_call_id(text: str) -> str:
+    """*text*, which is about to be rendered as a Call-ID; LocalProtocolError if it is none."""
+    if _CALL_ID.fullmatch(text) is None:
+        raise LocalProtocolError(f"not a Call-ID: {excerpt(text)}")
+    return text
 
 
 def parse_call_id(text: str) -> str:
@@ -55,7 +62,9 @@ class ResourceValue(NamedTuple):
     priority: str
 
     def __str__(self) -> str:
-        return f"{self.namespace}.{self.priority}"
+        if "." in self.namespace or "." in self.priority:
+            raise LocalProtocolError(f"not a resource value: {self!r}")
+        return f"{checked_token(self.namespace)}.{checked_token(self.priority)}"
 
 
 def parse_resource_value(text: str) -> ResourceValue:
@@ -90,7 +99,7 @@ class Privacy(NamedTuple):
     values: tuple[str, ...]
 
     def __str__(self) -> str:
-        return ";".join(self.values)
+        return ";".join([checked_token(value) for value in self.values])
 
 
 def parse_privacy(text: str) -> Privacy:

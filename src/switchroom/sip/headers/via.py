@@ -76,9 +76,17 @@ class Via(NamedTuple):
 
     def __str__(self) -> str:
         text = f"{self.protocol}/{self.transport} {self.sent_by}{self.params}"
-        if not text.isprintable():
-            raise LocalProtocolError(f"a Via cannot hold control characters: {excerpt(text)}")
+        if _PLAIN.fullmatch(text) is None:
+            _check(text)
         return text
+
+
+def _check(text: str) -> None:
+    """LocalProtocolError unless *text* could be parsed."""
+    try:
+        parse_via(text)
+    except ParseError as error:
+        raise LocalProtocolError(str(error)) from error
 
 
 def parse_via(text: str) -> Via:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import switchroom
+from switchroom.sip import message
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -82,7 +83,7 @@ def _loop() -> int:
 
 def compiled() -> bool:
     """Whether the hot modules are compiled by mypyc."""
-    return not str(sys.modules["switchroom.sip.message"].__file__).endswith(".py")
+    return not str(message.__file__).endswith(".py")
 
 
 def keep(name: str, figures: dict[str, Any], peers: dict[str, str], *, final: bool) -> Path:

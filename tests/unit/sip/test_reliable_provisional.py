@@ -363,7 +363,7 @@ class TestBetweenTwoUserAgents:
         pump, alice, bob = pair()
         called = call(pump, alice, bob)
         called.progress(pump.now, 183, body=b"v=0 answer 1")
-        with pytest.raises(LocalProtocolError, match="5.1"):
+        with pytest.raises(LocalProtocolError, match=r"5\.1"):
             called.update(pump.now, b"v=0 too early")  # §5.1: no PRACK yet
         pump.run(pump.now + 0.05)
         caller = alice.last(SessionProgress).session

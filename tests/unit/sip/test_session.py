@@ -1,13 +1,17 @@
-"""Sessions between two user agents: RFC 3261 §13 to §15, RFC 3311, step by step."""
+"""Sessions between two user agents, from INVITE to the end: RFC 3261 §13 and §15."""
 
 from __future__ import annotations
 
+import pytest
+from tests.unit.sip.calls import ANSWER, NO_TIMER, OFFER, call, ends, pair, talk
 from tests.unit.sip.pump import Node, Pump
 
-from switchroom.sip.message import Request
+from switchroom.sip.errors import LocalProtocolError
+from switchroom.sip.message import Request, Response
 from switchroom.sip.session_client import ClientSession
 from switchroom.sip.session_events import (
     Carries,
+    EarlyDialogEnded,
     EndReason,
     IncomingSession,
     SessionAnswered,
@@ -15,41 +19,6 @@ from switchroom.sip.session_events import (
     SessionEnded,
     SessionProgress,
 )
-from switchroom.sip.session_server import ServerSession
-from switchroom.sip.session_timer import SessionTimerSettings
-
-OFFER = b"v=0 offer"
-ANSWER = b"v=0 answer"
-NO_TIMER = SessionTimerSettings(interval=None)
-
-
-def pair(seed: int = 0, **settings: object) -> tuple[Pump, Node, Node]:
-    """Alice and Bob, without session timers and without reliable provisional responses unless asked for."""
-    settings.setdefault("session_timer", NO_TIMER)
-    settings.setdefault("supported", ("timer", "replaces"))
-    pump = Pump(seed)
-    return pump, pump.node("alice", **settings), pump.node("bob", **settings)
-
-
-def call(pump: Pump, alice: Node, bob: Node, body: bytes = OFFER, **options: object) -> ClientSession:
-    """Alice's INVITE has reached Bob."""
-    session = alice.agent.invite(pump.now, bob.aor.uri, from_=alice.aor, body=body, **options)  # type: ignore[arg-type]
-    pump.run(pump.now + 0.05)
-    return session
-
-
-def talk(pump: Pump, alice: Node, bob: Node) -> tuple[ClientSession, ServerSession]:
-    """An answered and acknowledged call."""
-    caller = call(pump, alice, bob)
-    called = bob.last(IncomingSession).session
-    called.answer(pump.now, ANSWER)
-    pump.run(pump.now + 0.05)
-    assert len(bob.heard(SessionConfirmed)) == len(alice.heard(SessionAnswered)) > 0
-    return caller, called
-
-
-def ends(node: Node) -> list[tuple[EndReason, int | None]]:
-    return [(event.reason, event.status) for event in node.heard(SessionEnded)]
 
 
 class TestBasicCall:
@@ -81,3 +50,475 @@ class TestBasicCall:
         assert isinstance(bye, Request)
         assert bye.headers.get("Reason") == 'Q.850;cause=16;text="Terminated"'
         pump.assert_clean()
+
+    def test_the_called_hangs_up(self) -> None:
+        pump, alice, bob = pair()
+        _, called = talk(pump, alice, bob)
+        called.hang_up(pump.now)
+        assert bob.agent.take_events()  # told at once: the session is over when the BYE is sent (§15.1.1)
+        bob.events.append(SessionEnded(called, EndReason.LOCAL_BYE))
+        pump.run()
+        assert ends(alice) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+        with pytest.raises(LocalProtocolError, match="ended"):
+            called.hang_up(pump.now)
+
+    def test_bye_crosses_bye(self) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        caller.hang_up(pump.now)
+        called.hang_up(pump.now)
+        pump.run()
+        assert ends(alice) == ends(bob) == [(EndReason.LOCAL_BYE, None)]
+        assert len(pump.sent("alice", 200, "BYE")) == len(pump.sent("bob", 200, "BYE")) == 1
+        pump.assert_clean()
+
+    def test_a_bye_that_nobody_answers_ends_all_the_same(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        pump.drop = lambda source, target, message: source == "alice.example"
+        caller.hang_up(pump.now)
+        pump.run(100.0)
+        assert ends(alice) == [(EndReason.LOCAL_BYE, None)]
+        assert alice.agent.idle
+        assert not ends(bob)
+
+    def test_delayed_offer(self) -> None:
+        """§13.2.1: no offer in the INVITE, so it is in the 2xx, and the answer in the ACK."""
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        bob.last(IncomingSession).session.answer(pump.now, OFFER)
+        pump.run(pump.now + 0.1)
+        assert alice.last(SessionAnswered).carries is Carries.OFFER
+        assert not pump.sent("alice", "ACK")
+        caller.acknowledge(pump.now, ANSWER)
+        pump.run(pump.now + 0.1)
+        confirmed = bob.last(SessionConfirmed)
+        assert (confirmed.carries, confirmed.request.body) == (Carries.ANSWER, ANSWER)
+        with pytest.raises(LocalProtocolError):
+            caller.acknowledge(pump.now, ANSWER)
+
+    def test_a_delayed_offer_left_without_an_answer(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        called = bob.last(IncomingSession).session
+        called.answer(pump.now, OFFER)
+        pump.run(pump.now + 0.1)
+        caller.acknowledge(pump.now)
+        pump.run(pump.now + 0.1)
+        assert bob.last(SessionConfirmed).carries is Carries.NOTHING
+        for session in (caller, called):
+            assert session.exchange is not None
+            assert not session.exchange.pending
+
+    def test_hanging_up_instead_of_answering_a_delayed_offer(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        bob.last(IncomingSession).session.answer(pump.now, OFFER)
+        pump.run(pump.now + 0.1)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert [line.split()[-1] for line in pump.ladder()][-3:] == ["ACK", "BYE", "BYE"]
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+
+    def test_an_answer_without_the_answer_is_a_local_error(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        with pytest.raises(LocalProtocolError, match="offer"):
+            called.answer(pump.now)
+        called.answer(pump.now, ANSWER)
+        with pytest.raises(LocalProtocolError):
+            called.answer(pump.now, ANSWER)
+        with pytest.raises(LocalProtocolError):
+            called.reject(pump.now)
+        with pytest.raises(LocalProtocolError):
+            called.progress(pump.now)
+
+    def test_early_media_in_an_unreliable_response(self) -> None:
+        """§13.2.1: a copy of the answer may stand in any provisional response; the 2xx still holds the answer."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.1)
+        progress = alice.last(SessionProgress)
+        assert (progress.carries, progress.response.body) == (Carries.PREVIEW, ANSWER)
+        called.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.1)
+        assert alice.last(SessionAnswered).carries is Carries.ANSWER
+
+    def test_a_2xx_with_no_answer_leaves_the_exchange_open(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        request = bob.last(IncomingSession)
+        response = request.request.create_response(200, to_tag="x", headers=[("Contact", "<sip:bob@bob.example>")])
+        pump.inject("bob.example", "alice.example", response)
+        pump.run(pump.now + 0.1)
+        assert alice.last(SessionAnswered).carries is Carries.NOTHING
+        assert caller.exchange is not None
+        assert not caller.exchange.pending
+
+
+class TestAcknowledgement:
+    def test_each_repeated_2xx_gets_the_same_ack(self) -> None:
+        """§13.2.2.4."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < 3.0
+        )
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(20.0)
+        oks = pump.sent("bob", 200, "INVITE")
+        acks = pump.sent("alice", "ACK")
+        assert len(oks) == len(acks) == 4  # at 0, 0.5, 1.5 and 3.5 s; the last ACK gets through
+        assert {message.cseq.number for _, message in acks} == {1}
+        assert len(bob.heard(SessionConfirmed)) == len(alice.heard(SessionAnswered)) == 1
+
+    def test_no_ack_for_64_t1_ends_with_bye(self) -> None:
+        """§13.3.1.4."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        pump.drop = lambda source, target, message: isinstance(message, Request) and message.method == "ACK"
+        start = pump.now
+        bob.last(IncomingSession).session.answer(start, ANSWER)
+        pump.run()
+        ((at, _),) = pump.sent("bob", "BYE")
+        assert at - start == pytest.approx(32.0)
+        assert ends(bob) == [(EndReason.NO_ACK, None)]
+        assert ends(alice) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+
+    def test_a_bye_waits_for_the_ack(self) -> None:
+        """§15: the called side must not send BYE before the ACK; the application need not know."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < 3.0
+        )
+        called.answer(pump.now, ANSWER)
+        called.hang_up(pump.now, [("Reason", "SIP;cause=200")])
+        assert called.ended
+        pump.run(2.0)
+        assert not pump.sent("bob", "BYE")
+        pump.run()
+        ((_, bye),) = pump.sent("bob", "BYE")
+        assert bye.headers.get("Reason") == "SIP;cause=200"
+        assert ends(bob) == [(EndReason.LOCAL_BYE, None)]
+        pump.assert_clean()
+
+    def test_a_bye_that_waited_in_vain(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        pump.drop = lambda source, target, message: isinstance(message, Request) and message.method == "ACK"
+        called.answer(pump.now, ANSWER)
+        called.hang_up(pump.now, [("Reason", "SIP;cause=200")])
+        pump.run()
+        assert [bye.headers.get("Reason") for _, bye in pump.sent("bob", "BYE")] == ["SIP;cause=200"]
+        assert ends(bob) == [(EndReason.LOCAL_BYE, None)]
+        pump.assert_clean()
+
+    def test_a_bye_before_the_ack_ends_the_repetition(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        pump.drop = lambda source, target, message: isinstance(message, Request) and message.method == "ACK"
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.1)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert len(pump.sent("bob", 200, "INVITE")) == 1
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+
+    def test_an_ack_out_of_nowhere_is_never_answered(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        assert caller.dialog is not None
+        before = len(pump.wire)
+        for number, tag in ((1, "unknown"), (99, caller.dialog.remote_tag)):
+            ack = Request.build(
+                "ACK", "sip:bob@bob.example", from_=caller.dialog.local, call_id=caller.dialog.call_id, cseq=number,
+                to=f"<sip:bob@bob.example>;tag={tag}",
+                headers=[("Via", f"SIP/2.0/UDP alice.example;branch=z9hG4bKstray{number}")],
+            )  # fmt: skip
+            pump.inject("alice.example", "bob.example", ack)
+        pump.run(pump.now + 1.0)
+        assert len(pump.wire) == before
+        assert len(bob.heard(SessionConfirmed)) == 1
+
+
+class TestNotAnswered:
+    def test_rejected(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        called.reject(pump.now, 486, headers=[("Retry-After", "60")])
+        pump.run()
+        assert ends(bob) == [(EndReason.LOCAL_REJECT, 486)]
+        assert ends(alice) == [(EndReason.REMOTE_REJECT, 486)]
+        message = alice.last(SessionEnded).message
+        assert message is not None
+        assert message.headers.get("Retry-After") == "60"
+        assert len(pump.sent("alice", "ACK")) == 1
+        pump.assert_clean()
+
+    def test_rejection_is_300_to_699(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        with pytest.raises(LocalProtocolError):
+            bob.last(IncomingSession).session.reject(pump.now, 200)
+
+    def test_redirected(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        bob.last(IncomingSession).session.redirect(pump.now, [alice.aor])
+        pump.run()
+        assert ends(alice) == [(EndReason.REDIRECTED, 302)]
+        message = alice.last(SessionEnded).message
+        assert message is not None
+        assert [str(contact.uri) for contact in message.contacts] == ["sip:alice@alice.example"]
+        pump.assert_clean()
+
+    def test_hanging_up_while_it_rings_rejects(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        bob.last(IncomingSession).session.hang_up(pump.now)
+        pump.run()
+        assert ends(alice) == [(EndReason.REMOTE_REJECT, 480)]
+        pump.assert_clean()
+
+    def test_cancelled(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        bob.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.1)
+        caller.cancel(pump.now, [("Reason", "SIP;cause=200;text=elsewhere")])
+        caller.cancel(pump.now)
+        pump.run()
+        assert len(pump.sent("alice", "CANCEL")) == 1
+        assert ends(alice) == [(EndReason.LOCAL_CANCEL, 487)]
+        assert ends(bob) == [(EndReason.REMOTE_CANCEL, 487)]
+        cancel = bob.last(SessionEnded).message
+        assert isinstance(cancel, Request)
+        assert cancel.headers.get("Reason") == "SIP;cause=200;text=elsewhere"
+        pump.assert_clean()
+        with pytest.raises(LocalProtocolError):
+            caller.cancel(pump.now)
+
+    def test_cancelled_before_any_response_waits_for_one(self) -> None:
+        """§9.1: no CANCEL before a provisional response."""
+        pump, alice, bob = pair()
+        caller = alice.agent.invite(0.0, bob.aor.uri, from_=alice.aor, body=OFFER)
+        pump.run(0.005)
+        caller.hang_up(pump.now)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert [line.split()[-1] for line in pump.ladder()[:3]] == ["INVITE", "INVITE", "CANCEL"]
+        assert pump.ladder()[1].endswith("bob>alice 100 INVITE")
+        assert ends(alice) == [(EndReason.LOCAL_CANCEL, 487)]
+        pump.assert_clean()
+
+    def test_the_2xx_crosses_the_cancel(self) -> None:
+        """§15: a session established all the same is ended by BYE."""
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now)
+        pump.run(pump.now + 0.1)
+        called.answer(pump.now, ANSWER)
+        caller.cancel(pump.now)
+        pump.run()
+        assert ends(alice) == [(EndReason.LOCAL_CANCEL, 200)]
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        assert len(pump.sent("alice", "ACK")) == 1
+        assert len(pump.sent("alice", "BYE")) == 1
+        pump.assert_clean()
+
+    def test_no_response_at_all(self) -> None:
+        pump, alice, bob = pair()
+        pump.drop = lambda source, target, message: True
+        call(pump, alice, bob)
+        pump.run()
+        assert ends(alice) == [(EndReason.TIMEOUT, 408)]
+        assert pump.now == pytest.approx(32.0)
+        pump.assert_clean()
+
+    def test_a_transport_that_refuses(self) -> None:
+        pump, alice, bob = pair()
+        pump.unreachable.add("bob.example")
+        call(pump, alice, bob)
+        pump.run()
+        assert ends(alice) == [(EndReason.TRANSPORT, 503)]
+        assert alice.last(SessionEnded).error is not None
+        pump.assert_clean()
+
+    def test_the_expires_of_the_invite(self) -> None:
+        """§13.2.1, §13.3.1: either side may be first to notice."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob, expires=30)
+        bob.last(IncomingSession).session.progress(pump.now)
+        pump.run()
+        assert ends(alice) == [(EndReason.EXPIRED, 487)]
+        assert [reason for reason, _ in ends(bob)] in ([EndReason.REMOTE_CANCEL], [EndReason.EXPIRED])
+        pump.assert_clean()
+
+    def test_an_invitation_expires_at_the_called_side(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob, headers=[("Expires", "20")])
+        pump.run()
+        assert ends(bob) == [(EndReason.EXPIRED, 487)]
+        assert ends(alice) == [(EndReason.REMOTE_REJECT, 487)]
+        assert pump.sent("bob", 487)[0][0] == pytest.approx(20.01)
+
+    def test_patience_of_either_side(self) -> None:
+        pump, alice, bob = pair(invite_wait=40.0)
+        call(pump, alice, bob)
+        pump.run()
+        assert ends(alice) == [(EndReason.EXPIRED, 487)]
+        assert ends(bob) == [(EndReason.REMOTE_CANCEL, 487)]
+        pump, alice, bob = pair(ring_wait=40.0)
+        call(pump, alice, bob)
+        pump.run()
+        assert ends(bob) == [(EndReason.EXPIRED, 480)]
+        assert ends(alice) == [(EndReason.REMOTE_REJECT, 480)]
+        pump, alice, bob = pair(invite_wait=float("inf"), ring_wait=float("inf"))
+        call(pump, alice, bob)
+        pump.run(3600.0)
+        assert not ends(alice)
+        assert not ends(bob)
+
+    def test_ringing_is_repeated_every_minute(self) -> None:
+        """§13.3.1.1."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        bob.last(IncomingSession).session.progress(pump.now, 182)
+        pump.run(170.0)
+        assert [round(at) for at, _ in pump.sent("bob", 182)] == [0, 60, 120]
+        assert len(alice.heard(SessionProgress)) == 3
+
+    def test_an_application_that_says_nothing_still_progresses(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        pump.run(170.0)
+        assert [round(at) for at, _ in pump.sent("bob", 183)] == [60, 120]
+
+    def test_bye_on_the_early_dialog(self) -> None:
+        """§15: the caller may; the INVITE gets its 487 (§15.1.2)."""
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        bob.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.1)
+        (leg,) = caller.legs.values()
+        alice.agent.send(leg.dialog.create_request("BYE"), pump.now)
+        pump.run()
+        assert ends(bob) == [(EndReason.REMOTE_BYE, 487)]
+        assert ends(alice) == [(EndReason.REMOTE_REJECT, 487)]
+        pump.assert_clean()
+
+
+class TestForks:
+    def fork(self, **settings: object) -> tuple[Pump, Node, Node, Node, ClientSession]:
+        settings.setdefault("session_timer", NO_TIMER)
+        settings.setdefault("supported", ("timer",))
+        pump = Pump()
+        alice, bob, carol = (pump.node(name, **settings) for name in ("alice", "bob", "carol"))
+        pump.groups["home.example"] = ["bob.example", "carol.example"]
+        caller = alice.agent.invite(0.0, "sip:home@home.example", from_=alice.aor, body=OFFER)
+        pump.run(0.05)
+        return pump, alice, bob, carol, caller
+
+    def test_early_dialogs_and_the_first_2xx(self) -> None:
+        pump, alice, bob, carol, caller = self.fork()
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        assert len(caller.legs) == 2
+        assert len({event.dialog for event in alice.heard(SessionProgress)}) == 2
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingSession).session.answer(pump.now, b"v=0 other")
+        pump.run(pump.now + 0.05)
+        assert len(alice.heard(SessionAnswered)) == 1
+        assert alice.last(SessionAnswered).response.body == ANSWER
+        # §13.2.2.4: the second is acknowledged, then ended
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        assert not ends(alice)
+        assert not ends(carol)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert len(ends(alice)) == len(ends(carol)) == 1
+        pump.assert_clean()
+
+    def test_an_unconfirmed_branch_is_forgotten_64_t1_after_the_first_2xx(self) -> None:
+        pump, _, bob, carol, caller = self.fork()
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        answered_at = pump.now
+        pump.run(answered_at + 32.0)
+        assert len(caller.legs) == 2
+        pump.run(answered_at + 32.1)
+        assert len(caller.legs) == 1
+
+    def test_a_policy_chooses_the_branch(self) -> None:
+        pump, alice, bob, carol, _ = self.fork(fork_policy=lambda session, response: response.body == b"v=0 wanted")
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert not alice.heard(SessionAnswered)
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        carol.last(IncomingSession).session.answer(pump.now, b"v=0 wanted")
+        pump.run(pump.now + 0.05)
+        assert alice.last(SessionAnswered).response.body == b"v=0 wanted"
+
+    def test_a_policy_that_takes_none(self) -> None:
+        pump, alice, bob, carol, _ = self.fork(fork_policy=lambda session, response: False)
+        for node in (bob, carol):
+            node.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run()
+        assert ends(alice) == [(EndReason.TIMEOUT, 408)]
+        pump.assert_clean()
+
+    def test_a_branch_ends_by_199(self) -> None:
+        """RFC 6228."""
+        pump, alice, bob, carol, caller = self.fork()
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingSession).session.progress(pump.now, 199)
+        pump.run(pump.now + 0.05)
+        assert len(caller.legs) == 1
+        ended = alice.last(EarlyDialogEnded)
+        assert ended.dialog.remote_tag == bob.last(IncomingSession).session.local_tag
+        assert not ends(alice)
+        bob.last(IncomingSession).session.progress(pump.now, 199)  # of a branch that is not known any more
+        pump.run(pump.now + 0.05)
+        assert len(alice.heard(EarlyDialogEnded)) == 1
+
+    def test_a_branch_that_hangs_up_early(self) -> None:
+        """The callee must not (§15), but may have waited 64*T1 for an ACK to a 2xx that never arrived."""
+        pump, alice, bob, carol, _ = self.fork()
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        pump.drop = lambda source, target, message: isinstance(message, Response) and message.status == 200
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 33.0)
+        assert len(alice.heard(EarlyDialogEnded)) == 1
+        assert not ends(alice)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run()
+        assert ends(alice) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+
+    def test_progress_without_tag_makes_no_dialog(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob)
+        pump.inject("bob.example", "alice.example", bob.last(IncomingSession).request.create_response(180))
+        pump.run(pump.now + 0.05)
+        assert alice.last(SessionProgress).dialog is None
+        assert not caller.legs

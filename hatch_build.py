@@ -17,6 +17,7 @@ HOT_MODULES = [
     "src/switchroom/sip/headers/via.py",
     "src/switchroom/sip/headers/address.py",
     "src/switchroom/sip/headers/tokens.py",
+    "src/switchroom/sip/header_lines.py",
     "src/switchroom/sip/message.py",
     "src/switchroom/sip/framing.py",
     "src/switchroom/sip/timers.py",

@@ -58,17 +58,17 @@ class PeerProcess:
         """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
-    async def finished(self, timeout: float) -> int:
+    async def finished(self, within: float) -> int:
         """Wait for it to end by itself; its exit code."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 return await self.process.wait()
         except TimeoutError:
-            raise AssertionError(f"{self.name} did not end within {timeout} s; it printed:\n{self.output}") from None
+            raise AssertionError(f"{self.name} did not end within {within} s; it printed:\n{self.output}") from None
 
-    async def printed(self, text: str, timeout: float) -> None:
+    async def printed(self, text: str, within: float) -> None:
         """Wait until it has printed *text*."""
-        deadline = asyncio.get_running_loop().time() + timeout
+        deadline = asyncio.get_running_loop().time() + within
         while text not in self.output:
             if asyncio.get_running_loop().time() > deadline or self.process.returncode is not None:
                 raise AssertionError(f"{self.name} never printed {text!r}; it printed:\n{self.output}")

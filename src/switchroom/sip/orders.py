@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .flow import Flow
-    from .layer import Event, ServerTransaction
+    from .layer import Event
     from .message import Request, Response
+    from .transaction import ServerTransaction
     from .uri import Uri
 
 

@@ -192,9 +192,9 @@ def main() -> None:
                 server.process.wait(10)
     ours = figures[servers[0].name]
     print("CPU µs per OPTIONS, user and system; ×: against switchroom")
-    for server, figure in figures.items():
-        print(f"  {server:40}{figure:8.1f}  ×{figure / ours:.2f}")
-    kept = {server: {"us": round(figure, 1), "ratio": round(figure / ours, 2)} for server, figure in figures.items()}
+    for label, figure in figures.items():
+        print(f"  {label:40}{figure:8.1f}  ×{figure / ours:.2f}")
+    kept = {label: {"us": round(figure, 1), "ratio": round(figure / ours, 2)} for label, figure in figures.items()}
     report.keep("options_udp", {"rate": RATE, "figures": kept}, peers, final="--final" in sys.argv)
 
 

@@ -21,7 +21,7 @@ BENCHMARKS = ("parse", "transactions", "options_udp")
 
 def install() -> Path:
     """Make .venv-bench ready, and return its python."""
-    base = os.environ.get("SWITCHROOM_BENCH_PYTHON") or getattr(sys, "_base_executable", sys.executable)
+    base = os.environ.get("SWITCHROOM_BENCH_PYTHON") or str(getattr(sys, "_base_executable", sys.executable))
     python = ENVIRONMENT / "bin" / "python"
     stamp = ENVIRONMENT / "ready.json"
     wanted = {"python": base, "peers": PEERS}

@@ -20,8 +20,8 @@ HOT_MODULES = [
     "src/switchroom/sip/header_lines.py",
     "src/switchroom/sip/message.py",
     "src/switchroom/sip/framing.py",
-    "src/switchroom/sip/timers.py",
     "src/switchroom/sip/transaction.py",
+    "src/switchroom/sip/matching.py",
     "src/switchroom/sip/layer.py",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 NEVER: Final = float("inf")
 
@@ -17,6 +17,15 @@ class TimerValues(NamedTuple):
     """Longest interval between retransmissions of a non-INVITE request or an INVITE's final response."""
     t4: float = 5.0
     """How long a message stays in the network."""
+
+
+class Deadlines(Protocol):
+    """What the queue asks of its items, whatever they are; all three begin as `NEVER`."""
+
+    expire_at: float
+    retry_at: float
+    queued_at: float
+    """When the item's live entry is due: the queue's own note."""
 
 
 class Timed:
@@ -34,7 +43,7 @@ class Timed:
 
 
 class TimerQueue:
-    """Deadlines of many `Timed` items on one heap.
+    """Deadlines of many items (`Timed` ones, transactions) on one heap.
 
     An item that is queued has one live entry.  A deadline that moves later, or is cancelled, costs nothing until its
     entry comes up; one that moves earlier adds an entry and leaves a dead one behind.  When more than half of the
@@ -44,7 +53,7 @@ class TimerQueue:
     __slots__ = ("_count", "_heap", "_live")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        self._heap: list[tuple[float, int, Deadlines]] = []
         self._count = 0
         self._live = 0
 
@@ -52,7 +61,7 @@ class TimerQueue:
         """Entries on the heap, dead ones included."""
         return len(self._heap)
 
-    def touch(self, item: Timed) -> None:
+    def touch(self, item: Deadlines) -> None:
         """Take note of *item*'s deadlines: call it after changing them."""
         due = item.retry_at if item.retry_at < item.expire_at else item.expire_at
         if due < item.queued_at:
@@ -64,7 +73,7 @@ class TimerQueue:
             if len(self._heap) > 64 and len(self._heap) > 2 * self._live:
                 self._rebuild()
 
-    def discard(self, item: Timed) -> None:
+    def discard(self, item: Deadlines) -> None:
         """Forget *item*: its entry is dead from now on."""
         item.retry_at = item.expire_at = NEVER
         if item.queued_at != NEVER:
@@ -80,7 +89,7 @@ class TimerQueue:
             heappop(heap)
         return heap[0][0] if heap else NEVER
 
-    def pop_due(self, now: float) -> Timed | None:
+    def pop_due(self, now: float) -> Deadlines | None:
         """Remove and return an item with a deadline at or before *now*, or None; `touch` it to queue it again."""
         heap = self._heap
         while heap and heap[0][0] <= now:

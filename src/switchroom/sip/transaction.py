@@ -16,7 +16,7 @@ from typing import Final
 from .errors import LocalProtocolError
 from .flow import Flow
 from .message import Request
-from .timers import NEVER, Timed, TimerValues
+from .timers import NEVER, TimerValues
 
 # States, in an order that lets `state < ACCEPTED` mean "no final response yet".
 CALLING: Final = 0
@@ -313,16 +313,30 @@ def other_answer_delay(timers: TimerValues) -> float:
     return elapsed
 
 
-class Transaction(Timed):
-    """One transaction: its state, its two deadlines and the latest message sent.
+class Transaction:
+    """One transaction: its state, its two deadlines (an item of a `TimerQueue`) and the latest message sent.
 
     `flow` is where its messages go.  `request` is what began it, kept until the final response; after that None.
     """
 
-    __slots__ = ("flow", "interval", "key", "method", "request", "state", "table", "wire")
+    __slots__ = (
+        "expire_at",
+        "flow",
+        "interval",
+        "key",
+        "method",
+        "queued_at",
+        "request",
+        "retry_at",
+        "state",
+        "table",
+        "wire",
+    )
 
     def __init__(self, table: Table, state: int, key: str, method: str, flow: Flow, request: Request) -> None:
-        super().__init__()
+        self.expire_at: float = NEVER
+        self.retry_at: float = NEVER
+        self.queued_at: float = NEVER
         self.table = table
         self.state = state
         self.key = key

@@ -216,7 +216,12 @@ def test_retry_after() -> None:
     value = parse_retry_after("18000;duration=3600")
     assert (value.seconds, value.comment, value.duration) == (18000, "", 3600)
     value = parse_retry_after(r"120 ( I'm \(not\) here (now) )")
-    assert (value.seconds, value.comment, value.duration) == (120, "I'm (not) here (now)", None)
+    assert (value.seconds, value.comment, value.duration) == (120, " I'm (not) here (now) ", None)
+    assert parse_retry_after("5 (bell\\\x07)").comment == "bell\x07"
+    assert str(RetryAfter(5, "bell\x07 )")) == "5 (bell\\\x07 \\))"
+    for text in ("5 (bell\x07)", "5 (\r\n)", "5 (\\\r)", "5 (\x00)"):
+        with pytest.raises(ParseError):
+            parse_retry_after(text)
     assert parse_retry_after("5;duration=x").duration is None
     with pytest.raises(LocalProtocolError):
         str(RetryAfter(5, "a\r\nb"))

@@ -6,7 +6,7 @@ import re
 from typing import Final, NamedTuple
 
 from ..errors import LocalProtocolError, ParseError
-from ..grammar import NO_PARAMS, Params, excerpt, has_control, parse_params
+from ..grammar import NO_PARAMS, Params, excerpt, parse_params
 from .numbers import parse_seconds
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -22,6 +22,10 @@ _RFC1123: Final = re.compile(
 # Timestamp  =  1*(DIGIT) [ "." *(DIGIT) ] [ LWS delay ]
 # delay      =  *(DIGIT) [ "." *(DIGIT) ]
 _TIMESTAMP: Final = re.compile(r"([0-9]++(?:\.[0-9]*+)?)(?:[ \t]++([0-9]*+(?:\.[0-9]*+)?))?")
+# comment = LPAREN *(ctext / quoted-pair / comment) RPAREN; here the inside of one
+_COMMENT: Final = re.compile(r"(?:[^\\\x00-\x08\x0a-\x1f\x7f]++|\\[\x00-\x09\x0b\x0c\x0e-\x7f])*+")
+_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
+_MUST_BE_QUOTED: Final = re.compile(r"[\\()\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Date(NamedTuple):
@@ -57,9 +61,9 @@ class RetryAfter(NamedTuple):
             return None
 
     def __str__(self) -> str:
-        if has_control(self.comment):
-            raise LocalProtocolError(f"a comment cannot hold control characters: {excerpt(self.comment)}")
-        comment = self.comment.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
+        if "\r" in self.comment or "\n" in self.comment:
+            raise LocalProtocolError("a comment cannot hold CR or LF (RFC 3261 §25.1)")
+        comment = _MUST_BE_QUOTED.sub(r"\\\g<0>", self.comment)
         return f"{self.seconds} ({comment}){self.params}" if comment else f"{self.seconds}{self.params}"
 
 
@@ -126,14 +130,13 @@ def parse_retry_after(text: str) -> RetryAfter:
     comment = ""
     if rest.startswith("("):
         end = _end_of_comment(rest)
-        comment = _QUOTED_PAIR.sub(r"\1", rest[1 : end - 1]).strip(" \t")
+        if _COMMENT.fullmatch(rest, 1, end - 1) is None:
+            raise ParseError(f"a control character in a comment: {excerpt(text)}")
+        comment = _QUOTED_PAIR.sub(r"\1", rest[1 : end - 1])
         rest = rest[end:].lstrip(" \t")
     if rest and rest[0] != ";":
         raise ParseError(f"malformed Retry-After: {excerpt(text)}")
     return RetryAfter(seconds, comment, parse_params(rest))
-
-
-_QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 def _end_of_comment(text: str) -> int:

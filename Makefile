@@ -19,7 +19,7 @@ help:
 	@echo "make fuzz           feed mutated messages for SWITCHROOM_FUZZ_SECONDS (default 600)"
 	@echo "make soak           every scenario of the lab over 10,000 seeds"
 	@echo "make bench          the figures in benchmarks/, beside peers, on an idle machine"
-	@echo "make docs           draw the diagrams anew from the state tables"
+	@echo "make docs           draw the diagrams anew from the state tables, and build the pages"
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Switchroom needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -82,6 +82,9 @@ bench: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/generate_diagrams.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	$(BIN)/mkdocs build --quiet
+	@echo "the pages are in build/docs"
 
 clean:
 	rm -rf $(VENV) .venv-bench .venv-compiled build dist .coverage .hypothesis .mypy_cache .ruff_cache .pytest_cache

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from ..net.endpoint import Endpoint
+from ..net.tls import GivenContexts
 from .clock import Clock
 from .dns import Zones
 from .errors import LabError
@@ -16,6 +19,7 @@ from .link import INTERNET, Link
 from .loop import VirtualTimeLoop
 from .network import Host, MemoryNetwork
 from .record import Note, Trace
+from .tls import Certificate, TlsContext
 
 _T = TypeVar("_T")
 
@@ -50,6 +54,7 @@ class Lab:
         self.loop = VirtualTimeLoop(self.network, clock=self.clock, time_limit=time_limit)
         self._runner = asyncio.Runner(loop_factory=lambda: self.loop, debug=debug)
         self._unhandled: list[dict[str, Any]] = []
+        self._endpoints: dict[str, int] = {}
         self.loop.set_exception_handler(self._note_unhandled)
 
     def __enter__(self) -> Lab:
@@ -87,6 +92,48 @@ class Lab:
     def host(self, name: str, *addresses: str) -> Host:
         """Make a host on the internet; see `MemoryNetwork.host`."""
         return self.network.host(name, *addresses)
+
+    def endpoint(
+        self,
+        where: Host | str,
+        transports: Sequence[str] = ("udp", "tcp"),
+        *,
+        name: str = "",
+        certificate: Certificate | None = None,
+        **options: Any,
+    ) -> Endpoint:
+        """Make a `net.Endpoint` on a host, with the lab's resolver and clocks and with seeded identifiers.
+
+        *where* is a host, or an address, to which a host of that *name* is made if nobody has it yet.  *transports* are
+        listened on at all its addresses: "udp", or with a port "udp:5062".  With a *certificate*, "tls" and "wss" are
+        possible, and the same certificate is shown to servers that ask for one; other needs go into `tls=`.  *options*
+        are those of `Endpoint`.
+
+        Two hosts behind different NAT boxes may have the same private address: start the endpoint, and use it, inside
+        `with host:` then.
+        """
+        host = self._host_at(where, name) if isinstance(where, str) else where
+        number = self._endpoints[host.name] = self._endpoints.get(host.name, 0) + 1
+        listen = []
+        for transport in transports:
+            word, _, port = transport.partition(":")
+            for address in host.addresses:
+                shown = f"[{address}]" if ":" in address else address
+                listen.append(f"{word}:{shown}:{port}" if port else f"{word}:{shown}")
+        options.setdefault("resolver", self.dns)
+        options.setdefault("wall", self.wall)
+        options.setdefault("identifiers", SeededIdentifiers(f"{self.seed}/{host.name}/{number}"))
+        if "tls" not in options:
+            shown_by_us = () if certificate is None else (certificate,)
+            server = TlsContext(*shown_by_us, verify_mode=ssl.CERT_NONE) if shown_by_us else None
+            options["tls"] = GivenContexts(TlsContext(*shown_by_us), server)
+        return Endpoint(listen, **options)
+
+    def _host_at(self, address: str, name: str) -> Host:
+        for host in self.network.hosts.values():
+            if host.owns(address) and host.addresses:
+                return host
+        return self.network.host(name or address, address)
 
     def note(self, text: str) -> None:
         """Put a remark into the trace."""

@@ -358,6 +358,7 @@ class MemoryNetwork:
         self._links: dict[tuple[str, str], Link] = {}
         self._lines: dict[tuple[str, str], Line] = {}
         self._cuts: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._losses: list[Callable[[Passage], bool]] = []
         self._loop: VirtualTimeLoop | None = None
         self._context = contextvars.Context()
 
@@ -408,6 +409,21 @@ class MemoryNetwork:
         """End every partition."""
         self._cuts.clear()
 
+    def lose(self, chosen: Callable[[Passage], bool]) -> Callable[[], None]:
+        """Lose each datagram for which *chosen* returns true, whatever the link does; returns what ends that.
+
+        It is asked once about every datagram that leaves its host, at the moment of sending:
+
+            network.lose(lambda passage: passage.data.startswith(b"ACK "))
+        """
+        self._losses.append(chosen)
+
+        def stop() -> None:
+            if chosen in self._losses:
+                self._losses.remove(chosen)
+
+        return stop
+
     def reset_streams(self, *hosts: str) -> None:
         """Break every connection of these hosts (of all, if none is named) with a reset at both ends."""
         for host in list(self.hosts.values()):
@@ -451,6 +467,10 @@ class MemoryNetwork:
         if self._is_cut(packet.sender.name, sender.name, receiver.name):
             packet.lost("partition")
             return
+        passage = packet.passage
+        if passage is not None and sender is packet.sender and any([chosen(passage) for chosen in self._losses]):
+            packet.lost("lost on purpose")
+            return
         link = self.link_between(sender.name, receiver.name, subnet)
         reliable = packet.protocol == TCP
         if packet.size > link.mtu and not reliable and link.oversize != "fragment":
@@ -466,8 +486,8 @@ class MemoryNetwork:
         if not delivery.arrivals:
             packet.lost()
             return
-        if delivery.late and packet.passage is not None:
-            packet.passage.late = True
+        if delivery.late and passage is not None:
+            passage.late = True
         for arrival in delivery.arrivals:
             self.call_at(arrival, receiver.receive, packet, subnet)
 

@@ -186,9 +186,13 @@ class UserAgent:
         return handle
 
     def cancel(self, handle: ClientRequest, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Make no further attempts at a request of `send`; the outcome is that of the attempt under way."""
+        """Make no further attempts at a request; the outcome is that of the attempt under way.
+
+        An INVITE under way is cancelled; any other request is not (RFC 3261 §9.1).
+        """
         handle.cancelled = True
-        self._orders.append(CancelRequest(handle, tuple(headers)))
+        if handle.method == "INVITE":
+            self._orders.append(CancelRequest(handle, tuple(headers)))
 
     def respond(
         self,

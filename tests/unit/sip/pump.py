@@ -45,7 +45,7 @@ class SeededIdentifiers:
 class Node:
     """One user agent with its layer; `on_event` plays the application."""
 
-    def __init__(self, pump: Pump, name: str, **settings: object) -> None:
+    def __init__(self, pump: Pump, name: str, /, **settings: object) -> None:
         self.pump = pump
         self.name = name
         self.host = f"{name}.example"
@@ -162,7 +162,7 @@ class Pump:
         self._acts: list[tuple[float, int, Callable[[float], object]]] = []
         self._count = 0
 
-    def node(self, name: str, **settings: object) -> Node:
+    def node(self, name: str, /, **settings: object) -> Node:
         node = Node(self, name, **settings)
         self.nodes[node.host] = node
         return node

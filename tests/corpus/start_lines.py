@@ -66,6 +66,8 @@ REQUEST_LINES: Final = [
     line("ACK is never answered", "RFC 3261 §17.1", "ACK <sip:bob@example.com> SIP/2.0", DROPPED),
     Entry("leading CRLFs", "RFC 3261 §7.5", b"\r\n\r\n\r\n" + request(), ACCEPTED),
     Entry("bare LF first", "RFC 3261 §7.5", b"\n" + request(), 400, stream=DROPPED),
+    Entry("CRLF LF first", "RFC 3261 §7.5", b"\r\n\n" + request(), 400, stream=DROPPED),
+    Entry("CRLF CR first", "RFC 3261 §7.5", b"\r\n\r" + request(), 400, stream=DROPPED),
     Entry("CR CR LF first", "RFC 3261 §7.5", b"\r\r\n" + request(), 400, stream=DROPPED),
     Entry(
         "folded start-line",

@@ -86,11 +86,10 @@ class Message:
 
     __slots__ = ("_body", "_data", "headers")
 
-    def __init__(self, headers: Headers, body: bytes = b"", data: bytes | None = None) -> None:
-        self.headers = headers
-        self._body = body
-        self._data = data
-        """The bytes that all this was read from; None once the start-line or the body differ from them."""
+    headers: Headers
+    _body: bytes
+    _data: bytes | None
+    """The bytes that all this was read from; None once the start-line or the body differ from them."""
 
     @property
     def start_line(self) -> str:

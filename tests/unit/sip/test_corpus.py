@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.corpus import ACCEPTED, CORPUS, DROPPED, INCOMPLETE, Entry
+from tests.corpus.index import ACCEPTED, CORPUS, DROPPED, INCOMPLETE, Entry
 
 from switchroom.sip.errors import LimitExceeded, RemoteProtocolError
 from switchroom.sip.framing import CrlfKeepAlive, StreamFramer

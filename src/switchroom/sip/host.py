@@ -55,17 +55,18 @@ def _hex_groups(text: str, last: bool) -> list[int] | None:
     return groups
 
 
-@lru_cache(maxsize=1024)
 def is_host(text: str) -> bool:
-    """Whether *text* is a host name, an IPv4 address, or an IPv6 address without brackets."""
+    """Whether *text* is a host name of at most 255 characters, an IPv4 address, or an IPv6 address without brackets."""
+    return len(text) < 256 and _is_host(text)  # the cache must not keep what is longer
+
+
+@lru_cache(maxsize=1024)
+def _is_host(text: str) -> bool:
     if ":" in text:
         return ipv6_groups(text) is not None
-    if len(text) > 255:
-        return False
     return _HOSTNAME.fullmatch(text) is not None or _IPV4.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=1024)
 def is_ipv6_reference(text: str) -> bool:
     """Whether *text* is an IPv6 address in brackets."""
     return text[:1] == "[" and text[-1:] == "]" and ipv6_groups(text[1:-1]) is not None

@@ -546,13 +546,16 @@ def parse_port(text: str) -> int:
 
 def _uri_params(text: str) -> UriParams:
     params = UriParams()
+    values = params._values
     for item in text[1:].split(";"):
         name, _, value = item.partition("=")
-        if "%" in name:
+        if name not in values and name.islower() and "%" not in name:
+            values[name] = value
+        elif "%" in name:
             key = unescape(name).lower()
-            if key in params._values:
+            if key in values:
                 raise ParseError(f"URI parameter repeated: {excerpt(name)}")
-            params._values[key] = value
+            values[key] = value
             if params._names is None:
                 params._names = {}
             params._names[key] = name

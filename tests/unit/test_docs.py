@@ -1,4 +1,4 @@
-"""The code on the pages of docs/ runs: the Python blocks of a page, one after the other, are a test module."""
+"""The code in the README and on the pages of docs/ runs: the Python blocks of a page, one after the other, are a test module."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text(encoding="utf-8"))]
+README = DOCS.parent / "README.md"
+PAGES = [page for page in [README, *sorted(DOCS.rglob("*.md"))] if BLOCK.search(page.read_text(encoding="utf-8"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+?)(#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_on_the_page_runs(page: Path, tmp_path: Path) -> None:
     module = tmp_path / "test_page.py"
     module.write_text("\n\n".join(BLOCK.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")

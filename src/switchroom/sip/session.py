@@ -507,13 +507,11 @@ class Session:
         if modification.offers and leg.exchange.offer_is_ours:
             leg.exchange.step(WITHDRAW)  # a 2xx without the answer it owed
         modification.request = handle.request
-        if invite and carries is not Carries.OFFER:
-            self._acknowledge(modification, b"", None)
-        elif not invite or self.state == ENDED:
+        if not invite:
             self.outgoing = None
+        elif carries is not Carries.OFFER or self.state == ENDED:
+            self._acknowledge(modification, b"", None)
         if self.state == ENDED:
-            if invite and modification.ack is None:
-                self._acknowledge(modification, b"", None)
             return
         wound = self._wind(response, now)
         if not modification.refresh or carries is Carries.OFFER:
@@ -564,7 +562,6 @@ class Session:
             leg.exchange.step(WITHDRAW)
             modification.offers = False
         if self.state == ENDED:
-            self.outgoing = None
             return
         status = response.status if response is not None else 0
         if status == 491:
@@ -586,8 +583,7 @@ class Session:
     def _after_glare(self, now: float) -> None:
         """The random time after a 491 is over: once more, unless something of the peer is under way (§14.1)."""
         modification = self.outgoing
-        if modification is None or self.state == ENDED:
-            return
+        assert modification is not None  # whoever drops it stops the clock
         if self._busy(modification.leg):
             delay = glare_delay(modification.leg.dialog.initiator, self._host.identifiers.random())
             self._glare.set(retry_at=now + max(delay, 0.1))

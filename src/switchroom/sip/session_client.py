@@ -14,9 +14,16 @@ from .offer_exchange import IDLE, WITHDRAW, has_description
 from .orders import CancelRequest, SendAck
 from .reliable_provisional import is_reliable
 from .session import Session
-from .session_events import Carries, EarlyDialogEnded, EndReason, SessionAnswered, SessionProgress
+from .session_events import (
+    Carries,
+    EarlyDialogEnded,
+    EndReason,
+    ModificationCompleted,
+    SessionAnswered,
+    SessionProgress,
+)
 from .session_host import SessionHost
-from .session_table import CANCELLING, DO_CANCEL, ENDED, IN_BYE, IN_SUCCESS, INVITING
+from .session_table import CANCELLING, CONFIRMED, DO_CANCEL, ENDED, IN_BYE, IN_SUCCESS, INVITING
 from .session_table import IN_FAILURE as INVITE_FAILED
 from .timers import NEVER
 
@@ -32,7 +39,7 @@ _PRACK_ATTEMPTS = 5
 class _Prack:
     """A PRACK under way: what it acknowledges, and what it carries."""
 
-    __slots__ = ("attempts", "body", "content_type", "leg", "offers", "response")
+    __slots__ = ("attempts", "body", "content_type", "leg", "response")
 
     def __init__(self, leg: InviteDialog, response: Response, body: bytes, content_type: str | None) -> None:
         self.leg = leg
@@ -40,7 +47,6 @@ class _Prack:
         self.body = body
         self.content_type = content_type
         self.attempts = 0
-        self.offers = False
 
 
 class ClientSession(Session):
@@ -133,10 +139,7 @@ class ClientSession(Session):
         """The INVITE, or a request within the dialog, found no answer."""
         if handle is self.handle:
             self._failed(None, error, now)
-        elif isinstance(handle.subject, _Prack):
-            if handle.subject.offers:
-                handle.subject.leg.exchange.step(WITHDRAW)
-        else:
+        elif not isinstance(handle.subject, _Prack):  # without its PRACK, the INVITE fails soon enough (RFC 3262 §3)
             super().request_failed(handle, error, now)
 
     def _progressed(self, response: Response, now: float) -> None:
@@ -149,8 +152,8 @@ class ClientSession(Session):
             return
         leg = self.legs.get(tag)
         if leg is None:
-            if response.status == 199:
-                return  # RFC 6228 §4: the end of a branch that never was heard of
+            if response.status == 199 or len(self.legs) >= self._host.max_early_dialogs:
+                return  # RFC 6228 §4: the end of a branch that never was heard of; or there are too many already
             leg = self._new_leg(response)
         leg.dialog.step(IN_PROVISIONAL)
         leg.learn(response)
@@ -233,15 +236,16 @@ class ClientSession(Session):
         if leg is self.leg or self.state == ENDED:
             super()._hung_up(leg, request, now)
             return
-        self._close(leg)
-        self.legs.pop(leg.dialog.remote_tag, None)
-        if self.state in (INVITING, CANCELLING):
-            if self.legs:
-                self._host.emit(EarlyDialogEnded(self, leg.dialog))
-            elif self._step(IN_BYE):
-                self.handle.cancelled = True
-                self._host.order(CancelRequest(self.handle))
-                self._finish(EndReason.REMOTE_BYE, now, message=request)
+        self._drop(leg)
+        if self.state == CONFIRMED:
+            return
+        if self.legs:
+            self._host.emit(EarlyDialogEnded(self, leg.dialog))
+            return
+        self._step(IN_BYE)
+        self.handle.cancelled = True
+        self._host.order(CancelRequest(self.handle))
+        self._finish(EndReason.REMOTE_BYE, now, message=request)
 
     def _finish(
         self,
@@ -265,8 +269,14 @@ class ClientSession(Session):
         return leg
 
     def _drop(self, leg: InviteDialog) -> None:
+        """A branch is over before it was confirmed, and with it a change that waits to be asked for once more."""
         self.legs.pop(leg.dialog.remote_tag, None)
         self._close(leg)
+        waiting = self.outgoing
+        if waiting is not None and waiting.leg is leg and waiting.handle is None:
+            self.outgoing = None
+            self._glare.stop()
+            self._host.emit(ModificationCompleted(self, waiting, None, Carries.NOTHING))
 
     def _acknowledge_success(self, leg: InviteDialog, body: bytes, content_type: str | None) -> None:
         ack = leg.dialog.create_ack(self.handle.request, body=body, content_type=content_type if body else None)
@@ -303,22 +313,14 @@ class ClientSession(Session):
             body=prack.body,
             content_type=prack.content_type if prack.body else None,
         )
-        if prack.attempts == 0 and leg.sent(request) is Carries.OFFER:
-            prack.offers = True
+        if prack.attempts == 0:
+            leg.sent(request)
         prack.attempts += 1
         handle = ClientRequest(request, self, leg.dialog)
         handle.subject = prack
         self._host.start(handle, now)
 
     def _prack_answered(self, prack: _Prack, response: Response, now: float) -> None:
-        if response.status < 200:
-            return
-        leg = prack.leg
-        if response.status < 300:
-            leg.received(response, offer_allowed=False)
-        elif response.status == 500 and self.state in (INVITING, CANCELLING) and prack.attempts < _PRACK_ATTEMPTS:
+        if response.status == 500 and self.state in (INVITING, CANCELLING) and prack.attempts < _PRACK_ATTEMPTS:
             # overtaken by a request with a higher CSeq: it has to be said again, under a new number
             self._prack(prack, now)
-            return
-        if prack.offers and leg.exchange.offer_is_ours:
-            leg.exchange.step(WITHDRAW)

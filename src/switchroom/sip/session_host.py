@@ -38,6 +38,11 @@ class SessionHost(Protocol):
         ...
 
     @property
+    def max_early_dialogs(self) -> int:
+        """How many branches of one INVITE are kept track of."""
+        ...
+
+    @property
     def identifiers(self) -> Identifiers:
         """The source of tags and of random fractions."""
         ...

@@ -219,10 +219,8 @@ class ServerSession(Session):
 
     def _repeat_progress(self, now: float) -> None:
         """Every minute something must be heard of us (§13.3.1.1)."""
-        if self.state != INVITED:
-            return
         if self._held is not None:
-            return
+            return  # the 2xx is about to follow, or the PRACK it waits for never comes
         last = self._last
         reliable = last is not None and "100rel" in last.require
         if last is None and self._reliability() != "required":
@@ -352,13 +350,11 @@ class ServerSession(Session):
 
     def _invitation_expired(self, now: float) -> None:
         """The INVITE's Expires is over (§13.3.1)."""
-        if self.state == INVITED:
-            self._reject(487, None, (), EndReason.EXPIRED, now)
+        self._reject(487, None, (), EndReason.EXPIRED, now)
 
     def _never_answered(self, now: float) -> None:
         """The application neither answered nor rejected in the time that the settings allow."""
-        if self.state == INVITED:
-            self._reject(480, None, (), EndReason.EXPIRED, now)
+        self._reject(480, None, (), EndReason.EXPIRED, now)
 
     @property
     def _leg(self) -> InviteDialog:

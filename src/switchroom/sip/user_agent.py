@@ -320,6 +320,11 @@ class UserAgent:
         return self.settings.session_timer
 
     @property
+    def max_early_dialogs(self) -> int:
+        """How many branches of one INVITE are kept track of."""
+        return self.settings.max_early_dialogs
+
+    @property
     def contact(self) -> Address:
         """The Contact of this user agent; a driver that learns its address sets it."""
         return self.settings.contact

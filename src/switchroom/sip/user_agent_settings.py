@@ -46,6 +46,8 @@ class UserAgentSettings:
     """INVITEs without final response that are kept at a time; more get 503."""
     retry_after: int = 10
     """The Retry-After of that 503."""
+    max_early_dialogs: int = 64
+    """Branches of one forked INVITE that are kept track of; provisional responses of further ones are ignored."""
     follow_redirects: bool = False
     """Whether 3xx are tried by the user agent (§8.1.3.4), or left to the application."""
     max_redirects: int = 5

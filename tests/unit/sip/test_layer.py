@@ -1341,6 +1341,7 @@ class Link:
         self.count = 0
         self.outcomes: dict[object, list[str]] = {}
         self.repeats: list[tuple[float, RequestReceived]] = []
+        self.breaks: list[tuple[float, int, str]] = []
         self.cancels: list[tuple[float, ClientTransaction]] = []
         self.asked: dict[ServerTransaction, Request] = {}
         self.answers: list[tuple[float, RequestReceived, int]] = []
@@ -1383,6 +1384,14 @@ class Link:
             case _:
                 pass
 
+    def break_flow(self, side: int, how: str) -> None:
+        """What is sent afterwards takes a connection that is opened then, and arrives all the same."""
+        flow = self.flows[side]
+        if how == "closed":
+            self.layers[side].flow_closed(flow, self.now)
+        else:
+            self.layers[side].flow_failed(flow if how == "failed" else flow._replace(connection=0), RESET, self.now)
+
     def run(self) -> None:
         """Until nothing is on the way and no timer is left."""
         for _ in range(100_000):
@@ -1392,6 +1401,7 @@ class Link:
             times += [item[0] for item in self.cancels]
             times += [item[0] for item in self.answers]
             times += [item[0] for item in self.repeats]
+            times += [item[0] for item in self.breaks]
             self.now = max(self.now, min(times))
             if self.now == NEVER:
                 return
@@ -1413,6 +1423,10 @@ class Link:
                         reply(self.layers[1], event, status, self.now)
                         if status == 200 and event.request.method == "INVITE":
                             self.repeats += [(self.now + gap, event) for gap in (0.5, 1.5, 3.5, 7.5, 15.5, 31.5)]
+            for breaking in list(self.breaks):
+                if breaking[0] <= self.now:
+                    self.breaks.remove(breaking)
+                    self.break_flow(*breaking[1:])
             for repeat in list(self.repeats):
                 if repeat[0] <= self.now:
                     self.repeats.remove(repeat)
@@ -1420,17 +1434,19 @@ class Link:
         raise AssertionError("it never ends")
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from([0.0, 0.1, 0.3, 0.9]),
-    st.sampled_from(["UDP", "TCP"]),
-    st.lists(st.tuples(st.sampled_from(["INVITE", "OPTIONS", "MESSAGE"]), st.booleans()), min_size=1, max_size=5),
+CALLS = st.lists(st.tuples(st.sampled_from(["INVITE", "OPTIONS", "MESSAGE"]), st.booleans()), min_size=1, max_size=5)
+BREAKS = st.lists(
+    st.tuples(st.floats(0, 40), st.integers(0, 1), st.sampled_from(["closed", "failed", "failed again"])), max_size=4
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.1, 0.3, 0.9]), st.sampled_from(["UDP", "TCP"]), CALLS, BREAKS)
 def test_two_layers_end_empty_with_one_outcome_each(
-    seed: int, loss: float, transport: str, calls: list[tuple[str, bool]]
+    seed: int, loss: float, transport: str, calls: list[tuple[str, bool]], breaks: list[tuple[float, int, str]]
 ) -> None:
     link = Link(seed, loss, transport)
+    link.breaks = breaks.copy()
     for number, (method, cancelled) in enumerate(calls):
         transaction = link.layers[0].send_request(request(method), link.flows[0], 0.0, sender=number)
         if method == "INVITE":

@@ -473,8 +473,6 @@ class ResponseContext(Timed):
     def _close(self, headers: tuple[tuple[str, str], ...]) -> None:
         """No new branches, and an end to those under way (§16.7 step 10)."""
         self._closed = True
-        self._ready.clear()
-        self._waiting.clear()
         if self.invite:  # §9.1: CANCEL is of no use for other methods
             for branch in self._active:
                 self._cancel_branch(branch, headers)

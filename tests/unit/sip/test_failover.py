@@ -94,6 +94,14 @@ def test_timeout_after_a_provisional_response_is_final() -> None:
     assert sequence.failures == []
 
 
+def test_provisional_response_shows_that_the_hop_lives() -> None:
+    dead = DeadHops()
+    dead.set_aside(ONE, 0.0)
+    sequence = HopSequence([ONE], dead, 1.0)
+    sequence.heard()
+    assert not dead.is_dead(ONE, 1.0)
+
+
 def test_what_one_hop_said_does_not_count_for_the_next() -> None:
     sequence = HopSequence([ONE, TWO, THREE], DeadHops(), 0.0)
     sequence.heard()

@@ -508,7 +508,7 @@ def test_redirection_is_passed_on_when_told_to_or_of_no_use() -> None:
     for status, headers in (
         (305, contact("<sip:b@192.0.2.1>")),
         (302, contact("*")),
-        (302, contact("<tel:+4930123456>")),
+        (302, contact("<tel:+4930123456> ; q=0.5")),
         (302, contact("<<<")),
         (300, []),
     ):

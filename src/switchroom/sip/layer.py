@@ -220,7 +220,7 @@ class TransactionLayer:
         self._servers: dict[str, ServerTransaction] = {}
         self._sources: dict[str, int] = {}
         self._paths: dict[Hashable, dict[Transaction, None]] = {}
-        self._framers: dict[Flow, StreamFramer] = {}
+        self._framers: dict[Hashable, StreamFramer] = {}
         self._queue = TimerQueue()
         self._output: list[tuple[Flow, bytes]] = []
         self._events: list[Event] = []
@@ -245,9 +245,10 @@ class TransactionLayer:
             self._receive_message(data, flow, now)
 
     def _receive_stream(self, data: bytes | memoryview, flow: Flow, now: float) -> None:
-        framer = self._framers.get(flow)
+        path = _path(flow)
+        framer = self._framers.get(path)
         if framer is None:
-            framer = self._framers[flow] = StreamFramer(self._limits)
+            framer = self._framers[path] = StreamFramer(self._limits)
         if framer.dead:
             return  # what follows an error cannot be framed; the driver is about to close
         try:
@@ -454,7 +455,7 @@ class TransactionLayer:
         Client transactions on it fail.  Responses go over another connection if the peer can be reached by one, and
         fail if that was tried (or if there is nothing to try: UDP, WebSocket).
         """
-        self._framers.pop(flow, None)
+        self._framers.pop(_path(flow), None)
         again = flow.connection != 0 and (flow.transport == TCP or flow.transport == TLS)
         for transaction in self._on_path(flow):
             if isinstance(transaction, ClientTransaction):
@@ -468,7 +469,7 @@ class TransactionLayer:
         if flow.transport == WS or flow.transport == WSS:
             self.flow_failed(flow, TransportError("the WebSocket connection was closed"), now)
             return
-        self._framers.pop(flow, None)
+        self._framers.pop(_path(flow), None)
         for transaction in self._on_path(flow):
             if isinstance(transaction, ClientTransaction):
                 error = TransportError("the connection was closed before any response")
@@ -480,18 +481,20 @@ class TransactionLayer:
     def flow_opened(self, wanted: Flow, flow: Flow) -> None:
         """What was to be sent on *wanted*, with connection 0, went out on *flow*: its fate is theirs from now on."""
         for transaction in self._on_path(wanted):
-            self._move(transaction, flow)
+            # The Via is written already: responses are known by the sent-by in it.
+            self._move(transaction, flow._replace(sent_by=transaction.flow.sent_by))
 
     def flow_pinged(self, flow: Flow) -> None:
         """The driver sent a CRLF ping on this stream: the next single CRLF is its pong (RFC 5626 §3.5.1)."""
-        framer = self._framers.get(flow)
+        path = _path(flow)
+        framer = self._framers.get(path)
         if framer is None:
-            framer = self._framers[flow] = StreamFramer(self._limits)
+            framer = self._framers[path] = StreamFramer(self._limits)
         framer.expect_pong()
 
     def unfinished(self, flow: Flow) -> bool:
         """Whether a message has come in part on this stream: it should be complete within a bounded time."""
-        framer = self._framers.get(flow)
+        framer = self._framers.get(_path(flow))
         return framer is not None and framer.pending > 0
 
     def _on_path(self, flow: Flow) -> list[Transaction]:
@@ -704,7 +707,7 @@ class TransactionLayer:
 
 def _path(flow: Flow) -> Hashable:
     """What is dead together: a connection, or all that goes to one address and port by datagrams."""
-    return flow.remote if flow.transport == UDP else flow
+    return flow.remote if flow.transport == UDP else (flow.transport, flow.remote, flow.connection)
 
 
 def _with_via(request: Request, flow: Flow, branch: str) -> Request:

@@ -1021,6 +1021,36 @@ def test_a_final_response_that_may_have_been_lost_with_its_connection_is_sent_ag
     assert_empty(layer)
 
 
+def test_what_was_sent_on_a_connection_yet_to_be_opened() -> None:
+    """Its responses are known by the Via that it left with, and its fate is that of the connection that it got."""
+    layer = new_layer()
+    wanted = TCP._replace(connection=0, sent_by="wanted.example.com")
+    transaction = layer.send_request(request("OPTIONS"), wanted, 0.0, sender="me")
+    lost = layer.send_request(request("OPTIONS"), wanted, 0.0, sender="lost")
+    data, _ = sent(layer)
+    layer.flow_opened(wanted, TCP)
+    layer.receive(answer(data, 200), TCP, 0.1)
+    event = only(layer.take_events())
+    assert isinstance(event, ResponseReceived)
+    assert event.transaction is transaction
+    layer.flow_failed(wanted, RESET, 0.2)
+    assert layer.take_events() == []
+    layer.flow_failed(TCP, RESET, 0.3)
+    assert layer.take_events() == [RequestFailed(lost, RESET, "lost")]
+    assert_empty(layer)
+
+
+def test_a_connection_is_the_same_when_its_sent_by_has_changed() -> None:
+    """An element that learns its public address meanwhile loses nothing."""
+    layer = new_layer()
+    learned = TCP._replace(sent_by="203.0.113.1")
+    layer.send_request(request("OPTIONS"), TCP, 0.0)
+    layer.receive(wire("MESSAGE")[:50], TCP, 0.0)
+    layer.receive(wire("MESSAGE")[50:], learned, 0.1)
+    layer.flow_failed(learned, RESET, 0.2)
+    assert kinds(layer.take_events()) == [RequestReceived, RequestFailed]
+
+
 @pytest.mark.parametrize("flow", [WS, WSS])
 def test_a_websocket_that_is_gone_is_gone(flow: Flow) -> None:
     """RFC 7118 §5: its client cannot be connected to."""

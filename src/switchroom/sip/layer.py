@@ -11,6 +11,18 @@ from .flow import TCP, TLS, UDP, WS, WSS, Flow
 from .framing import PING, PONG, StreamFramer
 from .headers import VIA, Via
 from .identifiers import Identifiers
+from .layer_events import (
+    AckReceived,
+    CancelReceived,
+    Event,
+    FlowRejected,
+    KeepAlive,
+    RequestFailed,
+    RequestReceived,
+    RequestTimedOut,
+    ResponseFailed,
+    ResponseReceived,
+)
 from .limits import DEFAULT_LIMITS, Limits
 from .matching import (
     MAGIC_COOKIE,
@@ -54,93 +66,24 @@ from .transaction import (
     other_answer_delay,
 )
 
-
-class RequestReceived(NamedTuple):
-    """A new request: answer it with `send_response(transaction, ...)`.  An unmatched CANCEL comes here too."""
-
-    transaction: ServerTransaction
-    request: Request
-    flow: Flow
-
-
-class AckReceived(NamedTuple):
-    """The ACK for a 2xx, or an ACK that belongs to no transaction: there is nothing to answer."""
-
-    request: Request
-    flow: Flow
-
-
-class CancelReceived(NamedTuple):
-    """The peer cancels the INVITE of `transaction`, which still waits for a final response: send 487.
-
-    `request` is the CANCEL, already answered 200 (RFC 3261 §9.2).
-    """
-
-    transaction: ServerTransaction
-    request: Request
-
-
-class ResponseReceived(NamedTuple):
-    """A response to a request of ours: any number of provisional ones, then one final; of 2xx to INVITE all.
-
-    `transaction` is None when the driver answers a request that was cancelled before it was sent.
-    """
-
-    transaction: ClientTransaction | None
-    response: Response
-    sender: Hashable
-
-
-class RequestTimedOut(NamedTuple):
-    """No final response in time: timer B or F, or 64*T1 after the CANCEL (RFC 3261 §9.1); treat it as 408."""
-
-    transaction: ClientTransaction
-    sender: Hashable
-
-
-class RequestFailed(NamedTuple):
-    """The transport could not carry the request; treat it as 503 (RFC 3261 §8.1.3.1).
-
-    `transaction` is None when it was never sent: there was no next hop, or no way to it.
-    """
-
-    transaction: ClientTransaction | None
-    error: SipError
-    sender: Hashable
-
-
-class ResponseFailed(NamedTuple):
-    """A response could not be carried, was never acknowledged (timer H), or none was given in 64*T1 (not INVITE)."""
-
-    transaction: ServerTransaction
-    error: SipError
-
-
-class FlowRejected(NamedTuple):
-    """What came on this stream cannot be framed: flush the output, then close it."""
-
-    flow: Flow
-    error: RemoteProtocolError
-
-
-class KeepAlive(NamedTuple):
-    """The peer of a stream sent a CRLF keep-alive: a ping (answered already), or the pong to one of ours."""
-
-    flow: Flow
-    pong: bool
-
-
-Event = (
-    RequestReceived
-    | AckReceived
-    | CancelReceived
-    | ResponseReceived
-    | RequestTimedOut
-    | RequestFailed
-    | ResponseFailed
-    | FlowRejected
-    | KeepAlive
-)
+__all__ = [
+    "DEFAULT_BOUNDS",
+    "DEFAULT_TIMERS",
+    "AckReceived",
+    "CancelReceived",
+    "ClientTransaction",
+    "Event",
+    "FlowRejected",
+    "KeepAlive",
+    "RequestFailed",
+    "RequestReceived",
+    "RequestTimedOut",
+    "ResponseFailed",
+    "ResponseReceived",
+    "ServerTransaction",
+    "TransactionLayer",
+    "TransactionLimits",
+]
 
 
 class TransactionLimits(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from switchroom.lab import Lab, Link, SeededIdentifiers
+from switchroom.lab import Certificate, Lab, Link, SeededIdentifiers
 from switchroom.lab.record import Passage
 from switchroom.net.endpoint import Endpoint
 from switchroom.sip.errors import LocalProtocolError
@@ -99,8 +99,11 @@ class Party:
         self.rings = rings
         self.answers_after = answers_after
         self.status = status
-        self.endpoint: Endpoint = lab.endpoint(address, tuple(transports), name=name)
-        self.aor = Address("", parse_uri(f"sip:{name}@{address}"))
+        transports = tuple(transports)
+        certificate = Certificate((f"sip:{address}", address)) if {"tls", "wss"} & set(transports) else None
+        self.endpoint: Endpoint = lab.endpoint(address, transports, name=name, certificate=certificate)
+        way = "" if transports[0] == "udp" else f";transport={transports[0]}"
+        self.aor = Address("", parse_uri(f"sip:{name}@{address}{way}"))
         settings.setdefault("session_timer", SessionTimerSettings(interval=INTERVAL))
         settings.setdefault("ring_wait", RING_WAIT)
         settings.setdefault("invite_wait", RING_WAIT + 40.0)

@@ -126,14 +126,13 @@ class StreamEnd(asyncio.Transport):
     def use(self, protocol: asyncio.BaseProtocol) -> None:
         """The stream is open: tell *protocol*."""
         self._protocol = protocol  # type: ignore[assignment]  # streams have stream protocols
-        self._up = True
         self._loop.call_soon(self._begin, context=self._context)
 
     def _begin(self) -> None:
         assert self._protocol is not None
+        self._up = True  # only now: what arrives in the same instant waits
         self._protocol.connection_made(self)
-        if self._reading and not self._told:
-            self._read_waiting()
+        self._resume()
 
     def _established(self) -> None:
         if self.on_established is not None:
@@ -175,7 +174,7 @@ class StreamEnd(asyncio.Transport):
             self._sequence(Segment(HELLO, hello=Hello(tls.choose(""), server_name="\0")))
 
     def _open_by_first_segment(self) -> None:
-        if self.server_side and not self._up:
+        if self.server_side and self._protocol is None:
             self._established()
 
     def _refuse(self, error: OSError) -> None:

@@ -69,6 +69,25 @@ async def test_connecting_takes_a_round_trip(lab: Lab) -> None:
         assert not client.transport.is_closing()
 
 
+async def test_no_data_come_before_the_connection(lab: Lab) -> None:
+    """What the client writes at once arrives in the same instant as the end of the handshake."""
+    order: list[str] = []
+
+    class Server(StreamRecorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            order.append("made")
+
+        def data_received(self, data: bytes) -> None:
+            order.append(data.decode())
+
+    server = await lab.loop.create_server(lambda: Server(lab), BOB, 5060)
+    client = await connect(lab, BOB, 5060)
+    client.transport.write(b"INVITE")
+    await asyncio.sleep(1)
+    assert order == ["made", "INVITE"]
+    server.close()
+
+
 async def test_bytes_arrive_in_order_both_ways(lab: Lab) -> None:
     async with pair(lab) as made:
         client, server = await made.connect()

@@ -123,7 +123,10 @@ class Message:
         if headers._length_changed and "content-length" in headers._keys:
             self.set_content_length()
         text = "\r\n".join((self.start_line, *headers._lines, "\r\n"))
-        return text.encode("utf-8", "surrogateescape") + self._body
+        try:
+            return text.encode("utf-8", "surrogateescape") + self._body
+        except UnicodeEncodeError as error:
+            raise LocalProtocolError(f"text that is no Unicode: {excerpt(text[error.start : error.end])}") from error
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.start_line!r}>"
@@ -618,19 +621,21 @@ def request_to_answer(data: bytes) -> Request | None:
     if len(words) < 2 or not is_token(method) or method == "ACK":
         return None
     headers = Headers()
+    seen: set[str] = set()
     for line in lines[1:]:
         name, _, value = line.partition(":")
         name = name.rstrip(" \t")
         if not is_token(name):
             continue
         key = canonical_key(name)
-        if key not in _COPIED or (key != "via" and key in headers._keys) or not value.strip():
+        if key not in _COPIED or (key != "via" and key in seen) or not value.strip():
             continue
         plain = line.replace("\r\n", "")
         if CONTROL.search(plain) is not None and not controls_are_quoted(plain):
             continue
         headers._lines.append(line)
         headers._keys.append(key)
+        seen.add(key)
     try:
         if headers.one(VIA) is None:
             return None

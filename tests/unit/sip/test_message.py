@@ -379,6 +379,13 @@ def test_copies_are_independent() -> None:
     assert (twin.status, twin.reason, len(reply.vias)) == (200, "OK", 3)
 
 
+def test_half_a_character_cannot_be_encoded() -> None:
+    message = invite()
+    message.headers.set("Subject", "\ud83d")
+    with pytest.raises(LocalProtocolError, match="no Unicode"):
+        message.encode()
+
+
 # Building
 
 

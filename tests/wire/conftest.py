@@ -47,7 +47,7 @@ class Runner:
 
         async def watched() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(20):
                 await main()
             await asyncio.sleep(0)  # what was closed last is told so in the next turn
             left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -7,6 +7,7 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..sip.errors import LocalProtocolError, RemoteProtocolError, SipError, TransportError
@@ -118,6 +119,7 @@ class Endpoint:
         self._websocket_path = websocket_path
         self._handlers: dict[str, Handler] = {}
         self._address_listeners: list[Callable[[Flow, tuple[str, int]], object]] = []
+        self._flow_listeners: list[Callable[[Flow, TransportError | None], object]] = []
         self._callers = _Callers()
         self._mailbox: list[tuple[TransactionUser, Event]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -276,6 +278,13 @@ class Endpoint:
     def on_public_address(self, listener: Callable[[Flow, tuple[str, int]], object]) -> None:
         """Call *listener* with (flow, our address as its peer sees it) when that is learned (RFC 3581 §4)."""
         self._address_listeners.append(listener)
+
+    def on_flow_ended(self, listener: Callable[[Flow, TransportError | None], object]) -> None:
+        """Call *listener* with (flow, error) when a connection is gone; None if it was closed in good order.
+
+        Whoever is registered over that flow (RFC 5626) has to register anew then.
+        """
+        self._flow_listeners.append(listener)
 
     @property
     def public_addresses(self) -> dict[tuple[str, tuple[str, int]], tuple[str, int]]:
@@ -642,6 +651,11 @@ class Endpoint:
         """Called by the transports: the connection was closed in good order."""
         self.layer.flow_closed(flow, self._loop.time())
 
+    def connection_ended(self, flow: Flow, error: TransportError | None) -> None:
+        """Called by the transports: the connection of the flow is gone."""
+        for listener in self._flow_listeners:
+            self._call(partial(listener, flow), error, "flow listener", None)
+
     def flow_opened(self, wanted: Flow, flow: Flow) -> None:
         """Called by the transports: what was sent on *wanted* has been sent on *flow*."""
         self.layer.flow_opened(wanted, flow)
@@ -653,6 +667,11 @@ class Endpoint:
     def unfinished(self, flow: Flow) -> bool:
         """Called by the transports: whether a message has come in part."""
         return self.layer.unfinished(flow)
+
+    def timer_moved(self) -> None:
+        """Called by the transports: a deadline of theirs may be the next one."""
+        if not self._flushing and not self._closed and self._transports is not None:
+            self._arm(self._transports)
 
     # -- small things -------------------------------------------------------------------------------------------------
 
@@ -670,7 +689,7 @@ class Endpoint:
 
     def _address_learned(self, flow: Flow, seen: tuple[str, int]) -> None:
         for listener in self._address_listeners:
-            self._call(lambda _: listener(flow, seen), None, "public address listener", None)  # noqa: B023
+            self._call(partial(listener, flow), seen, "public address listener", None)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

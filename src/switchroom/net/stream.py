@@ -276,7 +276,7 @@ class StreamConnection(asyncio.Protocol, Timed):
             if self._state == OPEN:
                 limits = self.owner.limits
                 self.awaits_pong = True
-                if self.strict_pong:
+                if self.strict_pong and self._pong_by == NEVER:
                     self._pong_by = now + limits.pong_timeout
                 self.ping()
                 self.retry_at = self.owner.next_ping(self, now)

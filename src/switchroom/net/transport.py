@@ -47,6 +47,10 @@ class TransportUser(Protocol):
         """The connection was closed in good order."""
         ...
 
+    def connection_ended(self, flow: Flow, error: TransportError | None) -> None:
+        """The connection of the flow is gone; after `flow_failed` or `flow_closed`, and once only."""
+        ...
+
     def flow_opened(self, wanted: Flow, flow: Flow) -> None:
         """What was sent on *wanted* (connection 0) has been sent on *flow*."""
         ...
@@ -57,6 +61,10 @@ class TransportUser(Protocol):
 
     def unfinished(self, flow: Flow) -> bool:
         """Whether a message has come in part on this stream."""
+        ...
+
+    def timer_moved(self) -> None:
+        """`next_timer` may be earlier than it was."""
         ...
 
 
@@ -611,6 +619,7 @@ class Transports:
         else:
             self.count("connections_failed")
             self._user.flow_failed(flow, error)
+        self._user.connection_ended(flow, error)
         self._user.flush()
 
     def close_flow(self, flow: Flow) -> None:
@@ -653,6 +662,7 @@ class Transports:
     def schedule(self, item: Timed) -> None:
         """See `StreamOwner`."""
         self._timers.touch(item)
+        self._user.timer_moved()
 
     def next_timer(self) -> float:
         """When to call `handle_timers` at the latest."""

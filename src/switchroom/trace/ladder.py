@@ -54,6 +54,7 @@ class Label(NamedTuple):
 _START: Final = re.compile(
     rb"(?:SIP/2\.0 (?P<status>\d{3})(?: (?P<reason>[^\r\n]*))?|(?P<method>[!-~]+) \S+ SIP/2\.0)\r?\n"
 )
+_HTTP: Final = re.compile(rb"([A-Z]+ [!-~]+ HTTP/1\.1|HTTP/1\.1 \d{3}[^\r\n]*)\r\n")
 _CSEQ: Final = re.compile(rb"^cseq[ \t]*:[ \t]*(\d+)[ \t]+([!-~]+)", re.IGNORECASE | re.MULTILINE)
 _SDP: Final = re.compile(rb"^(?:content-type|c)[ \t]*:[ \t]*application/sdp", re.IGNORECASE | re.MULTILINE)
 _LONGEST_START: Final = 80
@@ -71,7 +72,9 @@ def label_of(message: bytes | Message | str) -> Label:
         return Label({2: "CRLF pong", 4: "CRLF ping"}.get(len(data), f"{len(data)} bytes"), "other")
     start = _START.match(data.lstrip(b"\r\n")[:4096])
     if start is None:
-        return Label(f"{len(data)} bytes", "other")
+        # A WebSocket is opened by HTTP (RFC 7118 §4).
+        other = _HTTP.match(data[:4096])
+        return Label(_text(other[1]) if other else f"{len(data)} bytes", "other")
     head = data.partition(b"\r\n\r\n")[0]
     cseq = _CSEQ.search(head)
     sdp = " SDP" if _SDP.search(head) else ""

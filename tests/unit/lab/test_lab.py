@@ -11,6 +11,7 @@ import pytest
 
 import switchroom.lab
 from switchroom.lab import EPOCH, DeadlockError, Lab, LabError, Link, SeededIdentifiers, TimeLimitError
+from switchroom.lab.ladder import unframed
 from switchroom.lab.seeds import SEEDS_VARIABLE, run_over_seeds, seed_count
 
 INVITE = b"INVITE sip:bob@example.com SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n"
@@ -151,6 +152,40 @@ def test_the_ladder_says_why_nothing_arrived() -> None:
     assert "203.0.113.9" in lab.ladder().splitlines()[0]
     assert "[partition]" in partition
     assert "[under way]" in under_way
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 300, 70_000])
+def test_websocket_frames_are_opened(size: int, masked: bool) -> None:
+    payload = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+    bits = 0x80 if masked else 0
+    if size < 126:
+        head = bytes((0x82, bits | size))
+    elif size < 65536:
+        head = bytes((0x82, bits | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x82, bits | 127)) + size.to_bytes(8, "big")
+    key = b"\x01\x80\xff\x37"
+    body = key + bytes(octet ^ key[n % 4] for n, octet in enumerate(payload)) if masked else payload
+    assert unframed(head + body) == payload
+    assert unframed(head + body + b"x") == head + body + b"x"
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"\x88\x02\x03\xe8", "WebSocket close"),
+        (b"\x89\x00", "WebSocket ping"),
+        (b"\x8a\x00", "WebSocket pong"),
+        (b"\x02\x01x", b"\x02\x01x"),  # a fragment
+        (b"", b""),
+        (b"\x82", b"\x82"),
+        (b"\x82\xfe", b"\x82\xfe"),
+        (b"INVITE sip:x SIP/2.0", b"INVITE sip:x SIP/2.0"),
+    ],
+)
+def test_other_frames(data: bytes, shown: bytes | str) -> None:
+    assert unframed(data) == shown
 
 
 SCRIPT = """

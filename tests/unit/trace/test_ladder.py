@@ -59,7 +59,8 @@ CALL = [
         (b"\r\n", Label("CRLF pong", "other")),
         (b"", Label("0 bytes", "other")),
         (b"\x80\x00\x12\x34", Label("4 bytes", "other")),
-        (b"GET / HTTP/1.1\r\n\r\n", Label("18 bytes", "other")),
+        (b"GET /ws HTTP/1.1\r\n\r\n", Label("GET /ws HTTP/1.1", "other")),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Label("HTTP/1.1 101 Switching Protocols", "other")),
         ("a label", Label("a label", "other")),
     ],
 )

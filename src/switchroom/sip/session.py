@@ -279,6 +279,7 @@ class Session:
         if modification.done:
             raise LocalProtocolError(f"this {request.method} was answered already, or withdrawn")
         response = request.create_response(status, reason)
+        offers = False
         described = has_description(request)
         if 200 <= status < 300:
             self._fill_success(response, headers, request, leg, now, timed=request.method != "PRACK")
@@ -288,7 +289,7 @@ class Session:
             if described and not has_description(response):
                 raise LocalProtocolError("the offer must be answered by a session description (RFC 3264 §5)")
             if described or request.method == "INVITE":
-                leg.sent(response)
+                offers = leg.sent(response) is Carries.OFFER
             leg.dialog.refresh_target(request)
         else:
             for name, value in headers:
@@ -300,7 +301,7 @@ class Session:
         self._host.unwatch(transaction)
         self._host.order(SendResponse(transaction, response))
         if request.method == "INVITE" and 200 <= status < 300:
-            self._await_ack(transaction, request, response, now)
+            self._await_ack(transaction, request, response, offers, now)
         return response
 
     def _fill_success(
@@ -337,11 +338,14 @@ class Session:
         if self.state == CONFIRMED and granted.interval is not None:
             self._host.emit(SessionRefreshed(self, False))
 
-    def _await_ack(self, transaction: ServerTransaction, request: Request, response: Response, now: float) -> None:
+    def _await_ack(
+        self, transaction: ServerTransaction, request: Request, response: Response, offers: bool, now: float
+    ) -> SuccessResponse:
         host = self._host
-        self._successes.append(
-            SuccessResponse(host.clocks, self, transaction, request, response, host.timer_values, now)
-        )
+        success = SuccessResponse(host.clocks, self, transaction, request, response, host.timer_values, now)
+        success.offers = offers
+        self._successes.append(success)
+        return success
 
     def ack_received(self, request: Request, leg: InviteDialog, now: float) -> None:
         """The ACK for one of our 2xx: found by its CSeq number (§13.3.1.4)."""
@@ -353,9 +357,11 @@ class Session:
             return
         self._successes.remove(success)
         success.acknowledge()
-        carries = leg.received(request, offer_allowed=False)
-        if leg.exchange.offer_is_ours and has_description(success.response):
-            leg.exchange.step(WITHDRAW)  # our offer in the 2xx was left without an answer
+        carries = Carries.NOTHING
+        if success.offers:
+            carries = leg.received(request, offer_allowed=False)
+            if carries is Carries.NOTHING:
+                leg.exchange.step(WITHDRAW)  # our offer in the 2xx was left without an answer
         self._acknowledged(success, request, carries, leg, now)
 
     def _acknowledged(

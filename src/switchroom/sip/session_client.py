@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from .client_request import ClientRequest
 from .clock import Clock
-from .dialog import IN_FAILURE, IN_PROVISIONAL, Dialog
+from .dialog import IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
 from .errors import LocalProtocolError, SipError
 from .invite_dialog import InviteDialog
-from .offer_exchange import IDLE, WITHDRAW, has_description
+from .offer_exchange import OFFER_SENT, WITHDRAW, has_description
 from .orders import CancelRequest, SendAck
 from .reliable_provisional import is_reliable
 from .session import Session
@@ -161,12 +161,12 @@ class ClientSession(Session):
         if is_reliable(response):
             if not leg.order.accept(response):
                 return  # RFC 3262 §4: repeated, or not the next one
-            carries = leg.received(response, offer_allowed=not self._offer)
+            carries = self._carried(leg, response)
             if carries is Carries.OFFER:
                 leg.prack_due = response
             else:
                 self._prack(_Prack(leg, response, b"", None), now)
-        elif leg.exchange.offer_is_ours and has_description(response):
+        elif leg.exchange.state == OFFER_SENT and has_description(response):
             carries = Carries.PREVIEW
         if response.status == 199:
             self._drop(leg)
@@ -189,8 +189,8 @@ class ClientSession(Session):
         if not self._branches_end.running:
             # §13.2.2.4: 64*T1 after the first 2xx no more branches are to be expected
             self._branches_end.set(expire_at=now + 64 * self._host.timer_values.t1)
-        carries = leg.received(response, offer_allowed=not self._offer and leg.exchange.state == IDLE)
-        if leg.exchange.offer_is_ours:
+        carries = self._carried(leg, response)
+        if leg.exchange.state == OFFER_SENT:
             leg.exchange.step(WITHDRAW)  # a 2xx without the answer it owed
         if self.state == INVITING and self._host.accepts_branch(self, response):
             self._step(IN_SUCCESS)
@@ -258,6 +258,15 @@ class ClientSession(Session):
         self._give_up.stop()
         super()._finish(reason, now, status, message, error)
 
+    def _carried(self, leg: InviteDialog, response: Response) -> Carries:
+        """What a reliable response carries; after the first answer nothing that counts (§13.2.1).
+
+        An offer that is pending then is that of an UPDATE, whose own response will answer it.
+        """
+        if leg.exchange.established:
+            return Carries.NOTHING
+        return leg.received(response, offer_allowed=not self._offer)
+
     # -- branches ------------------------------------------------------------------------------------------------
 
     def _new_leg(self, response: Response) -> InviteDialog:
@@ -321,6 +330,7 @@ class ClientSession(Session):
         self._host.start(handle, now)
 
     def _prack_answered(self, prack: _Prack, response: Response, now: float) -> None:
-        if response.status == 500 and self.state in (INVITING, CANCELLING) and prack.attempts < _PRACK_ATTEMPTS:
+        wanted = self.state in (INVITING, CANCELLING) and prack.leg.dialog.state != TERMINATED
+        if response.status == 500 and wanted and prack.attempts < _PRACK_ATTEMPTS:
             # overtaken by a request with a higher CSeq: it has to be said again, under a new number
             self._prack(prack, now)

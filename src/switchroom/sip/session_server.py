@@ -11,7 +11,7 @@ from .errors import LocalProtocolError, SipError
 from .headers import Address
 from .invite_dialog import InviteDialog
 from .modification import IncomingModification
-from .offer_exchange import IDLE, RECEIVE_OFFER, WITHDRAW, has_description
+from .offer_exchange import IDLE, OFFER_RECEIVED, RECEIVE_OFFER, WITHDRAW, has_description
 from .orders import SendResponse
 from .reliable_provisional import SENDING, ReliableProvisionals
 from .session import Session
@@ -151,7 +151,7 @@ class ServerSession(Session):
         if self.state != INVITED or self._held is not None:
             raise LocalProtocolError(f"cannot answer: the session is {self._state_name()}")
         response = self._response(status, None, (), body, content_type)
-        if self._leg.exchange.offer_is_theirs and not has_description(response):
+        if self._leg.exchange.state == OFFER_RECEIVED and not has_description(response):
             raise LocalProtocolError("the offer must be answered by a session description (RFC 3264 §5)")
         for name, value in headers:
             response.headers.add(name, value)
@@ -259,16 +259,16 @@ class ServerSession(Session):
     def _send_success(self, response: Response, now: float) -> None:
         leg = self._leg
         self._fill_success(response, (), self.request, leg, now, timed=True)
-        if leg.exchange.offer_is_theirs or leg.exchange.state == IDLE:
-            leg.sent(response)
+        offers = False
+        if leg.exchange.state in (IDLE, OFFER_RECEIVED):
+            offers = leg.sent(response) is Carries.OFFER
         # else: a copy of the answer given in a reliable provisional response, which the caller ignores (§13.2.1)
         self._remember()
         leg.dialog.step(IN_SUCCESS)
         self._step(DO_ANSWER)
         self._settle()
         self._host.order(SendResponse(self.transaction, response))
-        self._await_ack(self.transaction, self.request, response, now)
-        self._success = self._successes[-1]
+        self._success = self._await_ack(self.transaction, self.request, response, offers, now)
         replaced = self.replaced
         if replaced is not None and not replaced.ended:
             replaced.hang_up(now)  # RFC 3891 §3

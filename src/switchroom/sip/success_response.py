@@ -59,7 +59,7 @@ class SuccessOwner(Protocol):
 class SuccessResponse(Clock):
     """A 2xx on its way: repeated at T1, doubling up to T2, for 64*T1 (whatever the transport)."""
 
-    __slots__ = ("_interval", "_owner", "_t2", "request", "response", "state", "transaction")
+    __slots__ = ("_interval", "_owner", "_t2", "offers", "request", "response", "state", "transaction")
 
     def __init__(
         self,
@@ -78,6 +78,8 @@ class SuccessResponse(Clock):
         self.transaction = transaction
         self.request = request
         self.response = response
+        self.offers = False
+        """Whether the ACK owes an answer (§13.2.1)."""
         self.state = WAITING
         self.set(retry_at=now + timers.t1, expire_at=now + 64 * timers.t1)
 

@@ -1266,6 +1266,26 @@ def test_mutated_messages_are_survived(data: st.DataObject) -> None:
                 layer.take_output()
 
 
+@settings(max_examples=200)
+@given(st.data())
+def test_mutated_responses_are_survived(data: st.DataObject) -> None:
+    """And the INVITE has one outcome at most, whatever they say."""
+    layer = new_layer()
+    layer.send_request(request(), UDP, 0.0)
+    (invite,) = sent(layer)
+    finals = 0
+    for status in (180, 486, 486, 200):
+        message = bytearray(answer(invite, status))
+        for _ in range(data.draw(st.integers(0, 2))):
+            index = data.draw(st.integers(0, len(message) - 1))
+            message[index : index + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        layer.receive(bytes(message), UDP, 0.1)
+        assert len(layer.take_output()) <= 1
+        events = layer.take_events()
+        finals += sum(isinstance(event, ResponseReceived) and event.response.status >= 300 for event in events)
+    assert finals <= 1
+
+
 # Bounds
 
 

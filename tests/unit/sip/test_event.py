@@ -215,7 +215,7 @@ class TestSubscribe:
     def test_what_it_asks(self) -> None:
         bench = Bench(
             event=parse_event("dialog;id=7"), routes=(address("sip:p.example.com;lr"),),
-            headers=(("Priority", "normal"),), body=b"filter", content_type="application/simple-filter+xml", expires=600,
+            headers=(("Priority", "normal"),), body=b"filter", content_type="text/plain", expires=600,
         )  # fmt: skip
         request = bench.start()
         assert (request.method, request.uri_text, request.cseq.number) == ("SUBSCRIBE", "sip:bob@example.com", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from ..sip.errors import LocalProtocolError, RemoteProtocolError, SipError, TransportError
@@ -27,6 +28,9 @@ _logger: Final = logging.getLogger("switchroom.net")
 _WEBSOCKET: Final = frozenset((WS, WSS))
 _VIA_SIZE: Final = 100
 """Octets that our Via adds to a request, about."""
+
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Deliver(Protocol):
@@ -122,7 +126,9 @@ class Sending:
             if destination.transport == UDP or destination.connection:
                 self._send_on(attempt, destination, now)
             else:
-                self._work(attempt, self._open(attempt, destination.transport, destination.remote, _name(destination)))
+                self._work(
+                    attempt, partial(self._open, attempt, destination.transport, destination.remote, _name(destination))
+                )
             return
         try:
             uri = destination or next_hop_uri(order.request)
@@ -135,7 +141,7 @@ class Sending:
         if locator.done:
             self._located(attempt, locator, now)
         else:
-            self._work(attempt, self._locate(attempt, locator, unknown))
+            self._work(attempt, partial(self._locate, attempt, locator, unknown))
 
     def acknowledge(self, user: TransactionUser, order: SendAck, now: float) -> None:
         """Carry out a `SendAck`."""
@@ -167,7 +173,7 @@ class Sending:
                         hop = _first(locator, self._dead, now)
                         flow = self._transports.flow_at_once(hop.transport, (hop.host, hop.port), hop.name)
             if flow is None:
-                work = self._send_stateless_later(request, locator, unknown, failed)
+                work = partial(self._send_stateless_later, request, locator, unknown, failed)
                 self._spawn(work, f"send {request.method}")
             else:
                 self._layer.send(self._filled(request, flow), flow, now)
@@ -320,7 +326,7 @@ class Sending:
                     return
                 continue
             if flow is None:
-                self._work(attempt, self._open(attempt, hop.transport, (hop.host, hop.port), hop.name))
+                self._work(attempt, partial(self._open, attempt, hop.transport, (hop.host, hop.port), hop.name))
             else:
                 self._send_on(attempt, flow, now)
             return
@@ -443,28 +449,30 @@ class Sending:
 
     # -- tasks --------------------------------------------------------------------------------------------------------
 
-    def _work(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
-        attempt.work = self._spawn(self._guard(attempt, work), f"send {attempt.request.method} {attempt.target or ''}")
+    def _work(self, attempt: Attempt, work: Work) -> None:
+        guarded = partial(self._guard, attempt, work)
+        attempt.work = self._spawn(guarded, f"send {attempt.request.method} {attempt.target or ''}")
 
-    async def _guard(self, attempt: Attempt, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, attempt: Attempt, work: Work) -> None:
         """A resolver or an event loop of somebody else may raise anything: the sender gets its outcome all the same."""
         try:
-            await work
+            await work()
         except Exception as error:
             self._transports.count("internal_errors")
             _logger.exception("sending %s failed", attempt.request.method)
             failure = TransportError(f"internal error: {error}")
             self._end(attempt, RequestFailed(None, failure, attempt.sender))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _spawn(self, work: Work, name: str) -> asyncio.Task[None]:
+        # The coroutine is made by the task: one that is cancelled before its first step leaves none behind.
         task = self._loop.create_task(self._then_flush(work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _then_flush(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _then_flush(self, work: Work) -> None:
         try:
-            await work
+            await work()
         finally:
             self._flush()
 

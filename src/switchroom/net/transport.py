@@ -491,9 +491,17 @@ class Transports:
         connection.remote = remote
         if self.admit(connection):
             work = self._handshake(connection, accepted)
-            connection.handshake = self._spawn(work, f"TLS handshake from {host_port(*remote)}")
+            task = self._spawn(work, f"TLS handshake from {host_port(*remote)}")
+            task.add_done_callback(lambda _: None if connection.flow is not None else self._drop(connection, accepted))
+            connection.handshake = task
         else:
             accepted.close()
+
+    def _drop(self, connection: StreamConnection, accepted: socket.socket) -> None:
+        """The handshake's task is over, be it before its first step; only WebSocket has more to do now."""
+        if connection.extra("peername") is None:
+            accepted.close()
+            connection.abort(TransportError("the TLS handshake did not succeed"))
 
     async def _handshake(self, connection: StreamConnection, accepted: socket.socket) -> None:
         remote = connection.remote

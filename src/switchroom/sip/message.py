@@ -44,7 +44,6 @@ from .headers import (
     VIA,
     Address,
     CSeq,
-    HeaderField,
     MediaType,
     Via,
     canonical_key,
@@ -134,7 +133,10 @@ class Message:
     @property
     def via(self) -> Via:
         """The topmost Via (§20.42)."""
-        return _required(VIA, self.headers.one(VIA))
+        value = self.headers.one(VIA)
+        if value is None:
+            raise ParseError("no Via")
+        return value
 
     @property
     def vias(self) -> tuple[Via, ...]:
@@ -144,22 +146,34 @@ class Message:
     @property
     def cseq(self) -> CSeq:
         """CSeq (§20.16)."""
-        return _required(CSEQ, self.headers.one(CSEQ))
+        value = self.headers.one(CSEQ)
+        if value is None:
+            raise ParseError("no CSeq")
+        return value
 
     @property
     def from_(self) -> Address:
         """From (§20.20)."""
-        return _required(FROM, self.headers.one(FROM))
+        value = self.headers.one(FROM)
+        if value is None:
+            raise ParseError("no From")
+        return value
 
     @property
     def to(self) -> Address:
         """To (§20.39)."""
-        return _required(TO, self.headers.one(TO))
+        value = self.headers.one(TO)
+        if value is None:
+            raise ParseError("no To")
+        return value
 
     @property
     def call_id(self) -> str:
         """Call-ID (§20.8)."""
-        return _required(CALL_ID, self.headers.one(CALL_ID))
+        value = self.headers.one(CALL_ID)
+        if value is None:
+            raise ParseError("no Call-ID")
+        return value
 
     @property
     def max_forwards(self) -> int | None:
@@ -210,12 +224,6 @@ class Message:
     def allow(self) -> tuple[str, ...]:
         """The methods of Allow (§20.5)."""
         return self.headers.all(ALLOW)
-
-
-def _required(field: HeaderField[T], value: T | None) -> T:
-    if value is None:
-        raise ParseError(f"no {field.name}")
-    return value
 
 
 class Request(Message):
@@ -614,7 +622,9 @@ def request_to_answer(data: bytes) -> Request | None:
     An ACK is never answered (§17.1), nor is what may have been a response, or has no Via by which to send one
     (§18.2.2).  Header fields that cannot be used, and those that come twice, are left out.
     """
-    head = data.lstrip(b"\r\n").partition(b"\r\n\r\n")[0][: DEFAULT_LIMITS.head]
+    head, end, _ = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    if not end or len(head) > DEFAULT_LIMITS.head:
+        head = head[: DEFAULT_LIMITS.head].rpartition(b"\r\n")[0]  # the last line may be but a part of one
     lines = LINE_END.split(head.decode("utf-8", "surrogateescape"))
     words = lines[0].split(" ")
     method = words[0]

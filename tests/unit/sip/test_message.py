@@ -611,6 +611,18 @@ def test_a_broken_request_can_be_answered() -> None:
     ]
 
 
+def test_half_a_line_is_not_copied() -> None:
+    whole = INVITE.partition(b"\r\nCSeq")[0]
+    assert request_to_answer(whole) is not None
+    for data, expected in ((whole + b"\r\nCSe", True), (whole, False), (whole[:-3], False)):
+        request = request_to_answer(data)
+        assert request is not None
+        assert ("Call-ID" in request.headers) is expected
+    long = request_to_answer(INVITE.replace(b"X-Odd", b"X: " + b"a" * DEFAULT_LIMITS.head + b"\r\nX-Odd"))
+    assert long is not None
+    assert long.headers.get("Call-ID") == "a84b4c76e66710"
+
+
 @pytest.mark.parametrize(
     "data",
     [

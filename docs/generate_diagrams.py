@@ -41,10 +41,15 @@ def tables() -> Iterator[tuple[ModuleType, str, Table]]:
         module = importlib.import_module(f"switchroom.sip.{found.name}")
         if not hasattr(module, "STATE_NAMES"):
             continue
-        source = inspect.getsource(module)
+        source = source_of(found.name)
         for name, value in vars(module).items():
             if isinstance(value, dict) and f"\n{name}: Final" in source and all(map(is_pair, value)):
                 yield module, name, value
+
+
+def source_of(name: str) -> str:
+    """The source of a module of the core, which may be compiled."""
+    return (Path(switchroom.sip.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
 
 
 def is_pair(key: object) -> bool:
@@ -56,7 +61,7 @@ def reasons(module: ModuleType) -> dict[tuple[str, int, int], str]:
     """The comment beside each row, by table, state and input."""
     found: dict[tuple[str, int, int], str] = {}
     table = ""
-    for line in inspect.getsource(module).split("\n"):
+    for line in source_of(module.__name__.rpartition(".")[2]).split("\n"):
         if (start := _SOURCE_TABLE.match(line)) is not None:
             table = start[1]
         elif line.startswith("}"):

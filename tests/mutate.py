@@ -42,7 +42,7 @@ def tables(wanted: list[str]) -> Iterator[tuple[ModuleType, str, Table]]:
         module = importlib.import_module(f"switchroom.sip.{found.name}")
         if not hasattr(module, "STATE_NAMES"):
             continue
-        source = inspect.getsource(module)
+        source = (Path(switchroom.sip.__path__[0]) / f"{found.name}.py").read_text(encoding="utf-8")
         for name, value in vars(module).items():
             if isinstance(value, dict) and f"\n{name}: Final" in source and all(map(is_pair, value)):
                 yield module, name, value

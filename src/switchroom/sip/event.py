@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
+from .client_usage import ClientUsage, UsageRequest, back_off_delay, keep_usable, refresh_delay, retry_after
 from .dialog import IN_END, IN_SUCCESS, Dialog, DialogId, id_of_request
 from .errors import RemoteProtocolError
 from .headers import EVENT, MIN_EXPIRES, SUBSCRIPTION_STATE, Address, Event, SubscriptionState
@@ -396,6 +396,8 @@ class Subscriber(ClientUsage):
         if dialog is None:
             subscription.sent = self._send(self._create_first(expires), self._session_dialog)
             return
+        if subscription.shared:
+            keep_usable(dialog)
         request = dialog.create_request(
             "SUBSCRIBE", contact=self.settings.contact, headers=self._lines(expires, first=False)
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest
+from .client_usage import ClientUsage, UsageRequest, keep_usable
 from .dialog import IN_END, IN_SUCCESS, Dialog, DialogId, id_of_request
 from .errors import LocalProtocolError, RemoteProtocolError
 from .event import GONE_STATUSES, TIMEOUT
@@ -448,6 +448,8 @@ class Notifier(ClientUsage):
     def _send_notify(self, subscription: ServerSubscription, state: str, now: float) -> None:
         value = subscription.value
         lines = [("Event", str(subscription.event)), ("Subscription-State", state), *value.headers]
+        if subscription.shared:
+            keep_usable(subscription.dialog)
         request = subscription.dialog.create_request(
             "NOTIFY",
             contact=self.settings.contact,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.sip.pump import Node, Pump
 
 from switchroom.sip.dialog import Dialog, DialogId
 from switchroom.sip.digest import DigestClient, Login
@@ -48,8 +49,6 @@ from switchroom.sip.notifier import (
 from switchroom.sip.orders import SendRequest, SendResponse
 from switchroom.sip.timers import NEVER
 from switchroom.sip.uri import parse_uri
-
-from .pump import Node, Pump
 
 
 def address(text: str) -> Address:

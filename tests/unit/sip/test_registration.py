@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.sip.pump import Pump
 
 from switchroom.sip.client_usage import back_off_delay, refresh_delay
 from switchroom.sip.digest import DigestClient, Login, ha1
@@ -58,8 +59,6 @@ from switchroom.sip.registration import (
 from switchroom.sip.session_events import IncomingRequest
 from switchroom.sip.timers import NEVER
 from switchroom.sip.uri import parse_uri
-
-from .pump import Pump
 
 
 def address(text: str) -> Address:

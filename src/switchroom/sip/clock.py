@@ -1,4 +1,4 @@
-"""A timed item that knows what to do when it is due."""
+"""Timed items that know what to do when they are due."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ class Clock(Timed):
     A user agent core keeps all its clocks in one `TimerQueue` and touches an item again after it fired.
     """
 
-    __slots__ = ("_call", "_queue")
+    __slots__ = ("_queue",)
 
-    def __init__(self, queue: TimerQueue, call: Callable[[float], None] | None = None) -> None:
+    def __init__(self, queue: TimerQueue) -> None:
         super().__init__()
         self._queue = queue
-        self._call = call
 
     def set(self, *, retry_at: float = NEVER, expire_at: float = NEVER) -> None:
         """Set both deadlines (seconds, the clock of `now`) and queue the item."""
@@ -36,7 +35,20 @@ class Clock(Timed):
         return self.retry_at != NEVER or self.expire_at != NEVER
 
     def fire(self, now: float) -> None:
-        """A deadline is due: one-shot clocks clear themselves and call back."""
+        """A deadline is due."""
+        raise NotImplementedError
+
+
+class Alarm(Clock):
+    """A clock that goes off once: it clears itself and calls back."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, queue: TimerQueue, call: Callable[[float], None]) -> None:
+        super().__init__(queue)
+        self._call = call
+
+    def fire(self, now: float) -> None:
+        """Clear both deadlines, and call back."""
         self.retry_at = self.expire_at = NEVER
-        if self._call is not None:
-            self._call(now)
+        self._call(now)

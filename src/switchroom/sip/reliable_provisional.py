@@ -117,8 +117,7 @@ class ReliableProvisionals(Clock):
         cseq = current.cseq
         if (rack.rseq, rack.cseq, rack.method) != (current.headers.one(RSEQ), cseq.number, cseq.method):
             return None
-        if self._step(PRACK) != CONFIRM:
-            return None
+        self._step(PRACK)
         self.current = None
         self.stop()
         if self._waiting and self.state == IDLE:
@@ -135,10 +134,8 @@ class ReliableProvisionals(Clock):
     def fire(self, now: float) -> None:
         """Repeat with a doubled interval (no cap, §3), or give up after 64*T1."""
         current = self.current
-        do = self._step(EXPIRE if self.expire_at <= now else RETRY)
-        if current is None or do == NOTHING:
-            self.retry_at = self.expire_at = NEVER
-        elif do == REPEAT:
+        assert current is not None  # the clock runs only while one is under way
+        if self._step(EXPIRE if self.expire_at <= now else RETRY) == REPEAT:
             self._interval *= 2
             self.retry_at = now + self._interval
             self._owner.transmit_provisional(current)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from .client_request import ClientRequest
-from .clock import Clock
+from .clock import Alarm
 from .dialog import IN_END, Dialog
 from .errors import LocalProtocolError, SipError
 from .headers import RETRY_AFTER, SESSION_EXPIRES
@@ -84,7 +84,7 @@ class Session:
         self._pending: dict[ServerTransaction, IncomingModification] = {}
         self._successes: list[SuccessResponse] = []
         self._timer = SessionTimer(host.clocks, self)
-        self._glare = Clock(host.clocks, self._after_glare)
+        self._glare = Alarm(host.clocks, self._after_glare)
 
     @property
     def dialog(self) -> Dialog | None:
@@ -355,13 +355,13 @@ class Session:
                 break
         else:
             return
-        self._successes.remove(success)
-        success.acknowledge()
         carries = Carries.NOTHING
         if success.offers:
             carries = leg.received(request, offer_allowed=False)
             if carries is Carries.NOTHING:
                 leg.exchange.step(WITHDRAW)  # our offer in the 2xx was left without an answer
+        self._successes.remove(success)
+        success.acknowledge()
         self._acknowledged(success, request, carries, leg, now)
 
     def _acknowledged(
@@ -391,20 +391,18 @@ class Session:
 
     def transaction_cancelled(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """The peer cancelled its re-INVITE (§9.2)."""
-        modification = self._pending.get(transaction)
-        if modification is not None:
-            modification.reject(now, 487)
-            self._host.emit(ModificationWithdrawn(self, modification))
+        modification = self._pending[transaction]
+        modification.reject(now, 487)
+        self._host.emit(ModificationWithdrawn(self, modification))
 
     def response_failed(self, transaction: ServerTransaction, error: SipError, now: float) -> None:
         """A response could not be carried, or its transaction ended without one."""
-        modification = self._pending.pop(transaction, None)
-        if modification is not None:
-            self._host.unwatch(transaction)
-            modification.done = True
-            if has_description(modification.request):
-                modification.leg.exchange.step(WITHDRAW)
-            self._host.emit(ModificationWithdrawn(self, modification))
+        modification = self._pending.pop(transaction)
+        self._host.unwatch(transaction)
+        modification.done = True
+        if has_description(modification.request):
+            modification.leg.exchange.step(WITHDRAW)
+        self._host.emit(ModificationWithdrawn(self, modification))
 
     # -- changes of ours -----------------------------------------------------------------------------------------
 

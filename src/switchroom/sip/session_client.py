@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .client_request import ClientRequest
-from .clock import Clock
+from .clock import Alarm
 from .dialog import IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
 from .errors import LocalProtocolError, SipError
 from .invite_dialog import InviteDialog
@@ -55,7 +55,7 @@ class ClientSession(Session):
     `legs` are the dialogs that its responses created; `leg` is the one whose 2xx was taken.
     """
 
-    __slots__ = ("_branches_end", "_expired", "_give_up", "_offer", "handle", "legs")
+    __slots__ = ("_branches_end", "_expired", "_give_up", "_gone", "_offer", "handle", "legs")
 
     def __init__(
         self, host: SessionHost, request: Request, destination: Flow | Uri | None, wait: float, now: float
@@ -64,9 +64,11 @@ class ClientSession(Session):
         self.handle = ClientRequest(request, self, None, destination)
         self.legs: dict[str, InviteDialog] = {}
         self._offer = has_description(request)
+        self._gone: set[str] = set()
+        """Tags of branches that ended early: what still arrives of their provisional responses is late."""
         self._expired = False
-        self._branches_end = Clock(host.clocks, self._end_branches)
-        self._give_up = Clock(host.clocks, self._not_answered)
+        self._branches_end = Alarm(host.clocks, self._end_branches)
+        self._give_up = Alarm(host.clocks, self._not_answered)
         if wait != NEVER:
             self._give_up.set(expire_at=now + wait)
 
@@ -152,8 +154,10 @@ class ClientSession(Session):
             return
         leg = self.legs.get(tag)
         if leg is None:
-            if response.status == 199 or len(self.legs) >= self._host.max_early_dialogs:
-                return  # RFC 6228 §4: the end of a branch that never was heard of; or there are too many already
+            if response.status == 199 or tag in self._gone:
+                return  # RFC 6228 §4: the end of a branch that never was heard of, or is over
+            if len(self.legs) + len(self._gone) >= self._host.max_early_dialogs:
+                return
             leg = self._new_leg(response)
         leg.dialog.step(IN_PROVISIONAL)
         leg.learn(response)
@@ -213,8 +217,8 @@ class ClientSession(Session):
     def _failed(self, response: Response | None, error: SipError | None, now: float) -> None:
         """A non-2xx final response, or none (§13.2.2.2, §13.2.2.3); early dialogs end with it (§12.3)."""
         for leg in list(self.legs.values()):
-            if leg.dialog.step(IN_FAILURE):
-                self._drop(leg)
+            leg.dialog.step(IN_FAILURE)
+            self._drop(leg)
         self.request = self.handle.request
         cancelled = self.state == CANCELLING
         if not self._step(INVITE_FAILED):
@@ -280,6 +284,7 @@ class ClientSession(Session):
     def _drop(self, leg: InviteDialog) -> None:
         """A branch is over before it was confirmed, and with it a change that waits to be asked for once more."""
         self.legs.pop(leg.dialog.remote_tag, None)
+        self._gone.add(leg.dialog.remote_tag)
         self._close(leg)
         waiting = self.outgoing
         if waiting is not None and waiting.leg is leg and waiting.handle is None:

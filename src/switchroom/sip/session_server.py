@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .clock import Clock
+from .clock import Alarm
 from .dialog import IN_SUCCESS, Dialog
 from .errors import LocalProtocolError, SipError
 from .headers import Address
@@ -81,13 +81,13 @@ class ServerSession(Session):
         self._held: Response | None = None
         self._last: Response | None = None
         self._success: SuccessResponse | None = None
-        self._repeat = Clock(host.clocks, self._repeat_progress)
+        self._repeat = Alarm(host.clocks, self._repeat_progress)
         self._repeat.set(retry_at=now + REPEAT_EVERY)
-        self._expiry = Clock(host.clocks, self._invitation_expired)
+        self._expiry = Alarm(host.clocks, self._invitation_expired)
         expires = request.expires
         if expires is not None:
             self._expiry.set(expire_at=now + expires)
-        self._patience = Clock(host.clocks, self._never_answered)
+        self._patience = Alarm(host.clocks, self._never_answered)
         if wait != NEVER:
             self._patience.set(expire_at=now + wait)
         host.watch(transaction, self)
@@ -318,14 +318,14 @@ class ServerSession(Session):
         """The caller's CANCEL (§9.2): 487, unless a final response is on its way already."""
         if transaction is not self.transaction:
             super().transaction_cancelled(transaction, request, now)
-        elif self.state == INVITED:
+        else:
             self._reject(487, None, (), EndReason.REMOTE_CANCEL, now, message=request)
 
     def response_failed(self, transaction: ServerTransaction, error: SipError, now: float) -> None:
         """A response of ours could not be carried."""
         if transaction is not self.transaction:
             super().response_failed(transaction, error, now)
-        elif self.state == INVITED:
+        else:
             self._step(DO_REJECT)
             self._settle()
             self._close(self._leg)

@@ -183,6 +183,6 @@ class SessionTimer(Clock):
         self.retry_at = NEVER
         if do == REFRESH:
             self._owner.refresh(now)
-        elif do == HANG_UP:
+        else:
             self.expire_at = NEVER
             self._owner.session_expired(now)

@@ -98,7 +98,7 @@ class SuccessResponse(Clock):
             self._interval = min(2 * self._interval, self._t2)
             self.retry_at = now + self._interval
             self._owner.repeat_response(self.transaction, self.response)
-        elif do == GIVE_UP:
+        else:
             self._owner.success_abandoned(self, now)
 
     def _step(self, input_: int) -> int:

@@ -523,8 +523,7 @@ class UserAgent:
         try:
             self._serve(event, now)
         except RemoteProtocolError as error:
-            if error.status_hint is not None:
-                self.respond_to(transaction, request, error.status_hint)
+            self.respond_to(transaction, request, error.status_hint or 400)
 
     def _serve(self, event: RequestReceived, now: float) -> None:
         transaction, request, _ = event

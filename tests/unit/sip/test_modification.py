@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.sip.calls import ANSWER, OFFER, call, ends, pair, talk
 
-from switchroom.sip.errors import LocalProtocolError
+from switchroom.sip.errors import LocalProtocolError, TransportError
+from switchroom.sip.layer import ResponseFailed
 from switchroom.sip.message import Request
 from switchroom.sip.session_events import (
     Carries,
@@ -20,6 +23,7 @@ from switchroom.sip.session_events import (
     RequestProgress,
     SessionConfirmed,
 )
+from switchroom.sip.session_timer import SessionTimerSettings
 
 
 class TestModification:
@@ -390,6 +394,146 @@ class TestModification:
         pump.run(pump.now + 0.05)
         assert str(called.dialog.remote_target) == "sip:moved@alice.example"
 
+    def test_a_refused_reinvite_that_asked_for_an_offer(self) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        caller.reinvite(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingOffer).modification.reject(pump.now)
+        pump.run(pump.now + 0.05)
+        assert alice.last(ModificationCompleted).carries is Carries.NOTHING
+        assert called.exchange is not None
+        assert called.exchange.state == 3
+
+    def test_a_repeated_2xx_waits_with_its_ack_for_the_application(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        modification = caller.reinvite(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingOffer).modification.accept(pump.now, OFFER)
+        pump.run(pump.now + 1.0)
+        assert len(pump.sent("alice", "ACK")) == 1
+        modification.acknowledge(pump.now, ANSWER)
+        pump.run(pump.now + 5.0)
+        assert bob.last(ModificationConfirmed).carries is Carries.ANSWER
+
+    def test_an_offer_that_comes_after_hanging_up_is_acknowledged(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        caller.reinvite(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingOffer).modification.accept(pump.now, OFFER)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert {message.cseq.number for _, message in pump.sent("alice", "ACK")} == {1, 2}
+        pump.assert_clean()
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_a_2xx_that_owed_an_answer_leaves_the_exchange_open(self, method: str) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        (caller.reinvite if method == "INVITE" else caller.update)(pump.now, b"v=0 hold")
+        pump.run(pump.now + 0.05)
+        response = bob.last(IncomingOffer).modification.request.create_response(200)
+        pump.inject("bob.example", "alice.example", response)
+        pump.run(pump.now + 0.05)
+        assert alice.last(ModificationCompleted).carries is Carries.NOTHING
+        assert caller.exchange is not None
+        assert not caller.exchange.pending
+
+    def test_two_changes_accepted_before_the_first_ack(self) -> None:
+        """Each 2xx has its own ACK, and a BYE waits for both (§15)."""
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        limit = pump.now + 1.0
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < limit
+        )
+        for body in (b"v=0 one", b"v=0 two"):
+            caller.reinvite(pump.now, body)
+            pump.run(pump.now + 0.05)
+            bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 fine")
+            pump.run(pump.now + 0.05)
+        with pytest.raises(LocalProtocolError, match="in progress"):
+            called.reinvite(pump.now, b"v=0")
+        called.hang_up(pump.now)
+        pump.run(pump.now + 0.1)
+        assert not pump.sent("bob", "BYE")
+        pump.run()
+        assert len(pump.sent("bob", "BYE")) == 1
+        assert not bob.heard(ModificationConfirmed)
+        pump.assert_clean()
+
+    def test_the_later_ack_comes_first(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        limit = pump.now + 0.3
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < limit and message.cseq.number == 2
+        )
+        for body in (b"v=0 one", b"v=0 two"):
+            caller.reinvite(pump.now, body)
+            pump.run(pump.now + 0.05)
+            bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 fine")
+            pump.run(pump.now + 0.05)
+        assert [event.request.cseq.number for event in bob.heard(ModificationConfirmed)] == [3]
+        pump.run(pump.now + 5.0)
+        assert [event.request.cseq.number for event in bob.heard(ModificationConfirmed)] == [3, 2]
+
+    def test_an_update_of_the_called_side_before_the_ack(self) -> None:
+        """The ACK of a 2xx that held the answer says nothing about the UPDATE's offer."""
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        limit = pump.now + 0.3
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < limit
+        )
+        called.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        called.update(pump.now, b"v=0 newer")
+        pump.run(pump.now + 1.0)
+        assert bob.heard(SessionConfirmed)
+        assert called.exchange is not None
+        assert called.exchange.offer_is_ours
+        alice.last(IncomingOffer).modification.accept(pump.now, b"v=0 fine")
+        pump.run(pump.now + 0.05)
+        assert bob.last(ModificationCompleted).carries is Carries.ANSWER
+
+    def test_the_settings_change_while_the_application_thinks(self) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        caller.reinvite(pump.now, b"v=0 hold", headers=[("Session-Expires", "90")])
+        pump.run(pump.now + 0.05)
+        bob.agent.settings = replace(bob.agent.settings, session_timer=SessionTimerSettings(min_se=600))
+        bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 held")
+        pump.run(pump.now + 0.05)
+        assert "Session-Expires" not in pump.sent("bob", 200, "INVITE")[-1][1].headers
+        assert not called.timer.running
+
+    def test_the_connection_of_a_reinvite_breaks(self) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        caller.reinvite(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.layer.flow_failed(bob.flow_to("alice.example"), TransportError("reset"), pump.now)
+        pump.run(pump.now + 0.05)
+        if bob.heard(ModificationWithdrawn):  # a datagram's failure may be told only when something is sent
+            assert not called.ended
+
+    def test_a_response_that_cannot_be_carried(self) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        caller.reinvite(pump.now)
+        pump.run(pump.now + 0.05)
+        modification = bob.last(IncomingOffer).modification
+        bob.agent.receive(ResponseFailed(modification.transaction, TransportError("reset")), pump.now)
+        pump.run(pump.now + 0.05)
+        assert bob.last(ModificationWithdrawn).modification is modification
+        with pytest.raises(LocalProtocolError):
+            modification.accept(pump.now, OFFER)
+        assert not called.ended
+
 
 class TestWithinTheDialog:
     def test_info_both_ways(self) -> None:
@@ -465,6 +609,7 @@ class TestWithinTheDialog:
         caller.send(pump.now, "INFO")
         pump.run(pump.now + 0.05)
         incoming = bob.last(IncomingRequest)
+        pump.inject("bob.example", "alice.example", incoming.request.create_response(100))
         pump.inject("bob.example", "alice.example", incoming.request.create_response(183))
         pump.run(pump.now + 0.05)
         assert alice.last(RequestProgress).response.status == 183

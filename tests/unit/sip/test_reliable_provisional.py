@@ -401,3 +401,65 @@ class TestBetweenTwoUserAgents:
         pump.run(5.0)
         assert pump.sent("bob", 500, "PRACK")
         assert bob.heard(ProvisionalAcknowledged)
+
+    def test_a_prack_is_not_repeated_on_a_branch_that_is_gone(self) -> None:
+        pump, alice, bob = pair()
+        called = call(pump, alice, bob)
+        called.progress(pump.now)
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "PRACK" and pump.now < 0.4
+        )
+        pump.run(pump.now + 0.05)
+        caller = alice.last(SessionProgress).session
+        (leg,) = caller.legs.values()
+        alice.agent.send(leg.dialog.create_request("OPTIONS"), pump.now)
+        pump.run(pump.now + 0.05)
+        ended = called.request.create_response(199, to_tag=called.local_tag)
+        pump.inject("bob.example", "alice.example", ended)
+        pump.run(5.0)
+        assert len({message.cseq.number for _, message in pump.sent("alice", "PRACK")}) == 1
+        pump.run()
+        pump.assert_clean()
+
+    def test_an_offer_in_the_prack(self) -> None:
+        """§5: after an answer in the response, the PRACK may offer anew; its 2xx must answer."""
+        pump, alice, bob = pair()
+        called = call(pump, alice, bob)
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "PRACK" and not message.body
+        )
+        called.progress(pump.now, 183, body=b"v=0 answer")
+        pump.run(pump.now + 0.05)
+        progress = alice.last(SessionProgress)
+        assert progress.dialog is not None
+        rack = f"{progress.response.headers.get('RSeq')} 1 INVITE"
+        prack = progress.dialog.create_request(
+            "PRACK", headers=[("RAck", rack)], body=b"v=0 new offer", content_type="application/sdp"
+        )
+        alice.agent.send(prack, pump.now)
+        pump.run(pump.now + 0.05)
+        assert bob.last(ProvisionalAcknowledged).carries is Carries.OFFER
+        with pytest.raises(LocalProtocolError, match="offer"):
+            bob.last(IncomingOffer).modification.accept(pump.now)
+        bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 new answer")
+        pump.run(pump.now + 0.05)
+        ((_, response),) = pump.sent("bob", 200, "PRACK")
+        assert response.body == b"v=0 new answer"
+        assert "Contact" not in response.headers  # RFC 3262 table 1: neither in PRACK nor in its 2xx
+        called.answer(pump.now)
+        pump.run(pump.now + 0.05)
+        assert bob.heard(SessionConfirmed)
+
+    def test_no_repetition_while_a_2xx_waits_for_the_prack(self) -> None:
+        timers = TimerValues(t1=2.0)
+        pump, alice, bob = pair(timers=timers)
+        called = call(pump, alice, bob)
+        pump.drop = lambda source, target, message: isinstance(message, Request) and message.method == "PRACK"
+        called.progress(pump.now, 182, reliable=False)
+        called.progress(pump.now, 183, body=b"v=0 answer")
+        called.answer(pump.now)
+        called._repeat.set(retry_at=pump.now + 1.0)
+        pump.run(100.0)
+        assert len(pump.sent("bob", 182)) == 1
+        pump.run()
+        pump.assert_clean()

@@ -6,14 +6,17 @@ import pytest
 from tests.unit.sip.calls import ANSWER, NO_TIMER, OFFER, call, ends, pair, talk
 from tests.unit.sip.pump import Node, Pump
 
-from switchroom.sip.errors import LocalProtocolError
+from switchroom.sip.errors import LocalProtocolError, TransportError
+from switchroom.sip.layer import CancelReceived, ResponseFailed
 from switchroom.sip.message import Request, Response
 from switchroom.sip.session_client import ClientSession
 from switchroom.sip.session_events import (
     Carries,
     EarlyDialogEnded,
     EndReason,
+    IncomingOffer,
     IncomingSession,
+    ModificationCompleted,
     SessionAnswered,
     SessionConfirmed,
     SessionEnded,
@@ -250,6 +253,17 @@ class TestAcknowledgement:
         assert len(pump.wire) == before
         assert len(bob.heard(SessionConfirmed)) == 1
 
+    def test_a_repeated_2xx_with_an_offer_waits_for_the_application(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        bob.last(IncomingSession).session.answer(pump.now, OFFER, headers=[("X-Mark", "1")])
+        pump.run(pump.now + 1.0)
+        assert alice.last(SessionAnswered).response.headers.get("X-Mark") == "1"
+        assert not pump.sent("alice", "ACK")
+        caller.acknowledge(pump.now, ANSWER)
+        pump.run(pump.now + 5.0)
+        assert bob.last(SessionConfirmed).carries is Carries.ANSWER
+
 
 class TestNotAnswered:
     def test_rejected(self) -> None:
@@ -419,6 +433,42 @@ class TestNotAnswered:
         assert ends(alice) == [(EndReason.REMOTE_REJECT, 487)]
         pump.assert_clean()
 
+    def test_a_response_that_cannot_be_carried(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        bob.agent.receive(ResponseFailed(called.transaction, TransportError("reset")), pump.now)
+        pump.run(pump.now + 0.05)
+        assert ends(bob) == [(EndReason.TRANSPORT, 503)]
+        assert bob.agent.idle
+
+    def test_a_cancel_after_the_answer_changes_nothing(self) -> None:
+        """§9.2."""
+        pump, alice, bob = pair()
+        talk(pump, alice, bob)
+        bob.agent.receive(CancelReceived(bob.last(IncomingSession).session.transaction, alice_cancel()), pump.now)
+        pump.run(pump.now + 0.05)
+        assert not ends(bob)
+
+
+def alice_cancel() -> Request:
+    return Request.build(
+        "CANCEL",
+        "sip:bob@bob.example",
+        from_="<sip:a@a.example>;tag=a",
+        to="<sip:bob@bob.example>",
+        call_id="c",
+        cseq=1,
+    )
+
+
+def bye_from(node: Node, tag: str) -> Request:
+    """A BYE on the early dialog of a called session, which its own verbs would refuse (§15)."""
+    session = node.last(IncomingSession).session
+    assert session.local_tag == tag
+    assert session.dialog is not None
+    return session.dialog.create_request("BYE")
+
 
 class TestForks:
     def fork(self, **settings: object) -> tuple[Pump, Node, Node, Node, ClientSession]:
@@ -514,6 +564,97 @@ class TestForks:
         pump.run()
         assert ends(alice) == [(EndReason.REMOTE_BYE, None)]
         pump.assert_clean()
+
+    def test_a_branch_that_hangs_up_after_another_was_taken(self) -> None:
+        pump, alice, bob, carol, caller = self.fork()
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        early = next(
+            leg for leg in caller.legs.values() if leg.dialog.remote_tag == bob.last(IncomingSession).session.local_tag
+        )
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        bob.agent.send(bye_from(bob, early.dialog.remote_tag), pump.now)
+        pump.run(pump.now + 0.05)
+        assert pump.sent("alice", 200, "BYE")
+        assert len(caller.legs) == 1
+        assert not ends(alice)
+
+    def test_an_unwanted_branch_hangs_up_by_itself(self) -> None:
+        pump, alice, bob, carol, caller = self.fork()
+        pump.drop = lambda source, target, message: (
+            target == "bob.example" and isinstance(message, Request) and message.method == "BYE"
+        )
+        for node in (carol, bob):
+            node.last(IncomingSession).session.answer(pump.now, ANSWER)
+            pump.run(pump.now + 0.05)
+        bob.last(IncomingSession).session.hang_up(pump.now)
+        caller.hang_up(pump.now)
+        pump.run(pump.now + 0.5)
+        assert pump.sent("alice", 200, "BYE")
+        assert len(ends(alice)) == len(ends(bob)) == 1
+
+    def test_too_many_branches(self) -> None:
+        pump, alice, bob, carol, caller = self.fork(max_early_dialogs=1)
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        assert len(caller.legs) == len(alice.heard(SessionProgress)) == 1
+        ignored = next(node for node in (bob, carol) if node.last(IncomingSession).session.local_tag not in caller.legs)
+        ignored.last(IncomingSession).session.answer(pump.now, ANSWER)  # a 2xx is never ignored
+        pump.run(pump.now + 0.05)
+        assert alice.heard(SessionAnswered)
+
+    def test_a_change_that_waits_on_a_dead_branch(self) -> None:
+        """491 on an early dialog, which is gone before the random time is over."""
+        pump, alice, bob, carol, caller = self.fork(supported=("100rel",))
+        for node in (bob, carol):
+            node.last(IncomingSession).session.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.05)
+        leg = caller.legs[bob.last(IncomingSession).session.local_tag]
+        caller.update(pump.now, b"v=0 new", leg=leg)
+        pump.run(pump.now + 0.02)
+        bob.last(IncomingOffer).modification.reject(pump.now, 491)
+        pump.run(pump.now + 0.05)
+        assert not alice.heard(ModificationCompleted)
+        bob.last(IncomingSession).session.progress(pump.now, 199)
+        pump.run(pump.now + 10.0)
+        assert alice.last(ModificationCompleted).response is None
+        assert len(pump.sent("alice", "UPDATE")) == 1
+        assert caller.outgoing is None
+
+    def test_an_update_on_an_early_dialog_that_is_unknown_there(self) -> None:
+        """Its 481 is no end of the INVITE."""
+        pump, alice, bob, carol, caller = self.fork(supported=("100rel",))
+        bob.last(IncomingSession).session.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.05)
+        (leg,) = caller.legs.values()
+        caller.update(pump.now, b"v=0 new", leg=leg)
+        pump.run(pump.now + 0.02)
+        bob.last(IncomingOffer).modification.reject(pump.now, 481)
+        pump.run(pump.now + 0.05)
+        assert not ends(alice)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.heard(SessionAnswered)
+
+    def test_the_2xx_arrives_while_an_update_is_open(self) -> None:
+        """What a 2xx carries after the first answer is ignored (§13.2.1): it answers no UPDATE."""
+        pump, alice, bob, _, caller = self.fork(supported=("100rel",))
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.05)
+        (leg,) = caller.legs.values()
+        caller.update(pump.now, b"v=0 new", leg=leg)
+        pump.run(pump.now + 0.02)
+        called.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.last(SessionAnswered).carries is Carries.NOTHING
+        assert leg.exchange.offer_is_ours
+        bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 fine")
+        pump.run(pump.now + 0.05)
+        assert alice.last(ModificationCompleted).carries is Carries.ANSWER
 
     def test_progress_without_tag_makes_no_dialog(self) -> None:
         pump, alice, bob = pair()

@@ -32,6 +32,7 @@ from switchroom.sip.session_events import (
     ModificationCompleted,
     RequestCompleted,
     SessionAnswered,
+    SessionConfirmed,
     SessionEnded,
     SessionProgress,
 )
@@ -206,11 +207,22 @@ class TestChecks:
         alice.agent.send(request, pump.now)
         pump.run(pump.now + 0.05)
         assert pump.sent("bob", 400, "UPDATE")
+        assert not bob.heard(SessionEnded)
+
+    def test_a_malformed_ack_acknowledges_nothing(self) -> None:
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        bob.last(IncomingSession).session.answer(pump.now, OFFER)
+        pump.run(pump.now + 0.05)
+        assert caller.dialog is not None
         ack = caller.dialog.create_ack(caller.request, headers=[("Content-Type", "nonsense")], body=b"x")
         ack.headers.add("Via", "SIP/2.0/UDP alice.example;branch=z9hG4bKack")
         pump.inject("alice.example", "bob.example", ack)
         pump.run(pump.now + 0.05)
-        assert not bob.heard(SessionEnded)
+        assert not bob.heard(SessionConfirmed)
+        caller.acknowledge(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert bob.last(SessionConfirmed).carries is Carries.ANSWER
 
     def test_too_many_pending(self) -> None:
         pump, bob = alone(max_pending_sessions=2, retry_after=7)
@@ -303,6 +315,17 @@ class TestRequests:
             pump.inject("bob.example", "alice.example", request.create_response(status))
         pump.run(0.2)
         assert [type(event).__name__ for event in alice.events] == ["RequestProgress"]
+
+    def test_an_answer_after_the_session_has_ended(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        caller.send(pump.now, "INFO")
+        pump.run(pump.now + 0.05)
+        caller.hang_up(pump.now)
+        pump.run(pump.now + 0.05)
+        bob.agent.respond(bob.last(IncomingRequest), 200)
+        pump.run(pump.now + 0.05)
+        assert alice.heard(RequestCompleted)
 
     def test_ownership(self) -> None:
         pump, alice, bob = pair()
@@ -537,6 +560,24 @@ class TestResponsesThatCannotBe:
             alice.agent.receive(ResponseReceived(None, late, handle), 0.0)  # type: ignore[arg-type]
         alice.agent.receive(RequestTimedOut(None, handle), 0.0)  # type: ignore[arg-type]
         assert not alice.agent.take_events()
+
+    def test_a_provisional_response_after_the_2xx(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        response = bob.last(IncomingSession).request.create_response(180, to_tag="late")
+        alice.agent.receive(ResponseReceived(None, response, caller.handle), pump.now)  # type: ignore[arg-type]
+        assert not alice.agent.take_events()
+
+    def test_422_to_a_request_of_the_application(self) -> None:
+        pump, alice, bob = pair()
+        request = alice.agent.create_request(
+            "OPTIONS", bob.aor.uri, from_=alice.aor, headers=[("Session-Expires", "90;refresher=uas")]
+        )
+        alice.agent.send(request, pump.now)
+        pump.run(pump.now + 0.05)
+        bob.agent.respond(bob.last(IncomingRequest), 422, headers=[("Min-SE", "300")])
+        pump.run(pump.now + 0.05)
+        assert bob.last(IncomingRequest).request.headers.get("Session-Expires") == "300;refresher=uas"
 
     def test_422_without_min_se(self) -> None:
         pump, alice, bob = pair()

@@ -314,7 +314,7 @@ class DigestServer:
         )
 
     def _sign(self, text: str, digits: int = 32) -> str:
-        signed = f"{self.realm}\0{text}".encode("utf-8", "surrogateescape")
+        signed = f"{self.proxy}\0{self.realm}\0{text}".encode("utf-8", "surrogateescape")
         return hmac.digest(self._key, signed, "sha256").hex()[:digits]
 
     def _new_nonce(self) -> str:

@@ -83,6 +83,7 @@ LEAVE: Final = 4
 """Send SUBSCRIBE with Expires 0, and start timer N."""
 END: Final = 8
 """Tell the end."""
+ACTION_NAMES: Final = ("send SUBSCRIBE", "wind up the timers", "send SUBSCRIBE with Expires 0", "tell the end")
 
 # RFC 6665 §4.1.2 figure 1; the rows of "stop" and "expired" from the text of §4.1.2.2 and §4.1.2.3.
 TABLE: Final[dict[tuple[int, int], tuple[int, int]]] = {

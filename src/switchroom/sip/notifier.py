@@ -53,6 +53,7 @@ CLOSE: Final = 4
 """Tell the application that it is over."""
 FORBIDDEN: Final = 8
 """A mistake of the application."""
+ACTION_NAMES: Final = ("send NOTIFY", "send the last NOTIFY", "tell the end", "refuse")
 
 # RFC 6665 §4.2: its figure 2, with the decision of the application as inputs.
 TABLE: Final[dict[tuple[int, int], tuple[int, int]]] = {

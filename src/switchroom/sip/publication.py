@@ -66,6 +66,10 @@ AGAIN: Final = 32
 BACK_OFF: Final = 64
 GIVE_UP: Final = 128
 GONE: Final = 256
+ACTION_NAMES: Final = (
+    "send PUBLISH", "send PUBLISH without a body", "send removal", "take the tag", "remember the change",
+    "send an initial PUBLISH", "back off", "give up", "tell the end",
+)  # fmt: skip
 
 # RFC 3903 §4.
 TABLE: Final[dict[tuple[int, int], tuple[int, int]]] = {

@@ -75,6 +75,9 @@ GONE: Final = 32
 """Tell that the binding is removed, or was left to expire."""
 FORGET: Final = 64
 """What was registered is of no use any more."""
+ACTION_NAMES: Final = (
+    "send REGISTER", "send removal", "take the grant", "back off", "give up", "tell the end", "forget the binding",
+)  # fmt: skip
 
 TABLE: Final[dict[tuple[int, int], tuple[int, int]]] = {
     (IDLE, START): (REGISTERING, SEND),

@@ -332,6 +332,12 @@ class TestFreshness:
         scene.server = scene.new_server(b"another key, 32 octets or so....")
         assert scene.check(signed) == STALE
 
+    def test_a_nonce_of_the_proxy_beside_us(self) -> None:
+        scene = Scene(proxy=True)
+        line = scene.signed().headers.get("Proxy-Authorization") or ""
+        scene.server = scene.new_server()
+        assert scene.check(scene.with_lines(scene.request(), (("Authorization", line),))) == STALE
+
     def test_a_restart_with_the_same_key_forgets_what_was_used(self) -> None:
         scene = Scene()
         signed = scene.signed()

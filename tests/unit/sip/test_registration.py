@@ -225,6 +225,7 @@ class TestRequest:
         assert (second.call_id, second.from_.tag) == (first.call_id, first.from_.tag)
         assert (first.cseq.number, second.cseq.number) == (1, 2)
         assert first.supported == ("path",)
+        assert not bench.registration.owns(first)
 
 
 class TestGranted:

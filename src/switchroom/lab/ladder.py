@@ -74,8 +74,8 @@ def _destination(network: MemoryNetwork, passage: Passage) -> str:
     if passage.to_host:
         return passage.to_host
     address = passage.destination[0]
-    owners = [host.name for host in network.hosts.values() if address in host.addresses]
-    return owners[0] if len(owners) == 1 else address
+    node = network.hosts[passage.via_host].subnet.node(address) or network.internet.node(address)
+    return address if node is None else node.name
 
 
 def _order(passages: Iterable[Passage]) -> list[str]:

@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 import switchroom.lab
-from switchroom.lab import EPOCH, DeadlockError, Lab, LabError, Link, SeededIdentifiers, TimeLimitError
+from switchroom.lab import EPOCH, Certificate, DeadlockError, Lab, LabError, Link, SeededIdentifiers, TimeLimitError
 from switchroom.lab.ladder import unframed
 from switchroom.lab.seeds import SEEDS_VARIABLE, run_over_seeds, seed_count
+from switchroom.net.dns import Answer
+from switchroom.net.endpoint import Endpoint
+from switchroom.net.incoming import IncomingRequest
+from switchroom.sip.errors import TransportError
+from switchroom.sip.headers import Address
+from switchroom.sip.message import Request
+from switchroom.sip.uri import parse_uri
 
 INVITE = b"INVITE sip:bob@example.com SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n"
 
@@ -273,3 +280,112 @@ def test_the_plugin_loads_nothing_but_itself() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['switchroom', 'switchroom.lab', 'switchroom.lab.pytest_plugin']"
+
+
+# -- endpoints -------------------------------------------------------------------------------------------------------
+
+
+def options(target: str) -> Request:
+    uri = parse_uri(target)
+    someone = Address("", parse_uri("sip:someone@example.com")).with_param("tag", "1")
+    return Request.build("OPTIONS", uri, from_=someone, to=Address("", uri), call_id="1@example.com", cseq=1)
+
+
+def answering(lab: Lab, *arguments: Any, **named: Any) -> Endpoint:
+    endpoint = lab.endpoint(*arguments, **named)
+
+    @endpoint.on("OPTIONS")
+    def answer(incoming: IncomingRequest) -> None:
+        incoming.respond(200)
+
+    return endpoint
+
+
+async def test_an_endpoint_on_an_address(lab: Lab) -> None:
+    bob = answering(lab, "192.0.2.2", name="bob")
+    async with lab.endpoint("192.0.2.1") as alice, bob:
+        response = await alice.request(options("sip:192.0.2.2"))
+        assert response.status == 200
+        assert [str(listener) for listener in bob.listeners] == ["udp:192.0.2.2:5060", "tcp:192.0.2.2:5060"]
+    assert set(lab.network.hosts) == {"192.0.2.1", "bob"}
+    assert [(passage.via_host, passage.to_host) for passage in lab.trace.passages] == [
+        ("192.0.2.1", "bob"), ("bob", "192.0.2.1")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "tls", "ws", "wss"])
+async def test_an_endpoint_for_every_transport(lab: Lab, transport: str) -> None:
+    host = lab.host("bob", "192.0.2.2", "2001:db8::2")
+    certificate = Certificate(("example.com",))
+    lab.dns.a("example.com", "192.0.2.2")
+    bob = answering(lab, host, [f"{transport}:5070"], certificate=certificate)
+    lab.host("alice", "192.0.2.1", "2001:db8::1")
+    async with lab.endpoint("192.0.2.1", [transport], certificate=Certificate(("alice.example",))) as alice, bob:
+        assert [listener.host for listener in bob.listeners] == ["192.0.2.2", "2001:db8::2"]
+        assert {listener.port for listener in bob.listeners} == {5070}
+        response = await alice.request(options(f"sip:example.com:5070;transport={transport}"))
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        Certificate(("other.example",)),
+        Certificate(("*.com",)),
+        Certificate(("example.com",), not_after=EPOCH - 1),
+        Certificate(("example.com",), issuer="Nobody"),
+    ],
+)
+async def test_an_endpoint_refuses_a_peer_that_is_not_whom_it_wants(lab: Lab, certificate: Certificate) -> None:
+    lab.dns.a("example.com", "192.0.2.2")
+    async with lab.endpoint("192.0.2.1") as alice, answering(lab, "192.0.2.2", ["tls"], certificate=certificate):
+        with pytest.raises(TransportError):
+            await alice.request(options("sip:example.com;transport=tls"))
+
+
+def test_endpoints_have_identifiers_of_their_own() -> None:
+    def branches(count: int) -> list[bytes]:
+        async def main(lab: Lab) -> None:
+            async with answering(lab, "192.0.2.2"):
+                for _ in range(count):
+                    async with lab.endpoint("192.0.2.1") as alice:
+                        await alice.request(options("sip:192.0.2.2"))
+
+        with Lab(4) as lab:
+            lab.run(main(lab))
+            return [passage.data for passage in lab.trace.passages if passage.via_host == "192.0.2.1"]
+
+    first, second = branches(2)
+    assert first != second
+    assert branches(1) == [first]
+
+
+async def test_an_endpoint_asks_the_zones(lab: Lab) -> None:
+    lab.dns.srv("_sip._udp.example.com", "bob.example.com", 5066)
+    lab.dns.a("bob.example.com", "192.0.2.2")
+    async with lab.endpoint("192.0.2.1") as alice, answering(lab, "192.0.2.2", ["udp:5066"]):
+        assert (await alice.request(options("sip:example.com"))).status == 200
+    assert ("_sip._udp.example.com", "SRV") in [(query.name, query.kind) for query in lab.dns.queries]
+
+
+async def test_an_endpoint_may_have_options_of_its_own(lab: Lab) -> None:
+    class Deaf:
+        async def resolve(self, name: str, kind: str) -> Answer:
+            raise TransportError("no")
+
+    async with lab.endpoint("192.0.2.1", resolver=Deaf(), wall=lambda: 5.0) as alice:
+        with pytest.raises(TransportError):
+            await alice.request(options("sip:example.com"))
+
+
+async def test_datagrams_lost_on_purpose(lab: Lab) -> None:
+    stop = lab.network.lose(lambda passage: passage.data.startswith(b"SIP/2.0 200 "))
+    async with lab.endpoint("192.0.2.1") as alice, answering(lab, "192.0.2.2"):
+        with pytest.raises(TransportError):
+            await alice.request(options("sip:192.0.2.2"))
+        assert {passage.outcomes[0].what for passage in lab.trace.passages if passage.to_host == ""} == {
+            "lost on purpose"
+        }
+        stop()
+        stop()
+        assert (await alice.request(options("sip:192.0.2.2"))).status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -196,6 +197,27 @@ class TestCheck:
         assert (scene := Scene(password="wrong")).check(scene.signed()) == Refused(WRONG)
         assert (scene := Scene(username="mallory")).check(scene.signed()) == Refused(WRONG)
         assert len(scene.server) == 0  # nobody without a password gets an entry
+
+    def test_an_unknown_user_costs_as_many_hashes_as_a_wrong_password(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        scenes = [Scene(password="wrong"), Scene(username="mallory")]
+        signed = [scene.signed() for scene in scenes]
+        secret = ha1("alice", "r", "secret")
+        counts = []
+        new = hashlib.new
+        for scene, request in zip(scenes, signed, strict=True):
+            hashed: list[str] = []
+
+            def count(name: str, *args: Any, seen: list[str] = hashed, **more: Any) -> Any:
+                seen.append(name)
+                return new(name, *args, **more)
+
+            monkeypatch.setattr("hashlib.new", count)
+            assert scene.server.check(request, lambda claim: secret if claim.username == "alice" else None) == Refused(
+                WRONG
+            )
+            monkeypatch.undo()
+            counts.append(hashed)
+        assert counts[0] == counts[1] == ["md5", "md5"]
 
     def test_the_dummy_secret_of_an_unknown_user_opens_nothing(self) -> None:
         scene = Scene()

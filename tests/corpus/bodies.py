@@ -122,6 +122,19 @@ LIMITS: Final = [
     within("record_routes", "RFC 3261 §20.30", request(OPTIONS, routes("Record-Route", 70))),
     limit("record_routes", "RFC 3261 §20.30", request(OPTIONS, routes("Record-Route", 71)), 513),
     Entry(
+        "commas after an open quote count",
+        "RFC 3261 §20.34",
+        request(OPTIONS, 'Route: "' + "," * 80 + " <sip:a;lr>"),
+        513,
+        limit="routes",
+    ),
+    Entry(
+        "a malformed list is left alone while it is short",
+        "RFC 3261 §20.34",
+        request(OPTIONS, 'Route: "' + "," * 60 + " <sip:a;lr>", *["X-A: b"] * 20),
+        ACCEPTED,
+    ),
+    Entry(
         "quoted commas are no values",
         "RFC 3261 §7.3.1",
         request(OPTIONS, 'Route: "' + "," * 80 + '" <sip:a;lr>'),

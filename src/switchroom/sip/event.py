@@ -416,7 +416,12 @@ class Subscriber(ClientUsage):
             return
         if response is not None and response.status < 300:
             self._accepted(subscription, response, now)
-        elif response is not None and response.status == 423 and self._accepts_minimum(response):
+        elif (
+            response is not None
+            and response.status == 423
+            and subscription.state not in (STOP_WAIT, ENDING)
+            and self._accepts_minimum(response)
+        ):
             self._send_subscribe(subscription, self._asked(), now)
         elif (
             subscription.dialog is None

@@ -317,6 +317,19 @@ class TestSubscribe:
         bench.answer(423, ("Min-Expires", "600"))
         assert bench.ended().status == 423
 
+    @pytest.mark.parametrize("answered", [True, False])
+    def test_423_to_what_is_not_wanted_any_more(self, answered: bool) -> None:
+        bench = Bench(expires=60)
+        bench.start()
+        if answered:
+            bench.notify("active")
+        bench.subscriber.stop(0.0)
+        if answered:
+            assert bench.sent().expires == 0
+        bench.answer(423, ("Min-Expires", "600"))
+        assert bench.ended().status == 423
+        assert bench.subscriber.take_orders() == []
+
     def test_423_for_ever(self) -> None:
         bench = Bench(expires=60)
         bench.start()

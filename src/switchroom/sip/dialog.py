@@ -75,6 +75,24 @@ def contact_uri(message: Message) -> SipUri | None:
     return None
 
 
+def asks_for_sips(request: Request) -> bool:
+    """Whether a request that creates a dialog wants SIPS Contacts.
+
+    By its Request-URI, its topmost Route (§12.1.2) or Record-Route, or by its Contact when it has none (§12.1.1).
+    """
+    ways = [request.uri]
+    ways.extend(route.uri for route in request.routes[:1])
+    recorded = request.record_routes[:1] or request.contacts[:1]
+    ways.extend(address.uri for address in recorded)
+    return any(isinstance(uri, SipUri) and uri.secure for uri in ways)
+
+
+def secure_contact(contact: Address) -> Address:
+    """*contact* with a SIPS URI."""
+    uri = contact.uri
+    return contact._replace(uri=uri.replace(scheme="sips")) if isinstance(uri, SipUri) else contact
+
+
 class Dialog:
     """State of one dialog at one end, and the requests made from it.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .client_request import ClientRequest
 from .clock import Alarm
-from .dialog import IN_END, Dialog
+from .dialog import IN_END, Dialog, asks_for_sips, secure_contact
 from .errors import LocalProtocolError, SipError
 from .headers import RETRY_AFTER, SESSION_EXPIRES
 from .invite_dialog import InviteDialog
@@ -46,6 +46,7 @@ from .session_timer import Grant, SessionTimer, SessionTimerSettings, TooSmall, 
 from .success_response import SuccessResponse
 
 if TYPE_CHECKING:
+    from .headers import Address
     from .message import Request, Response
     from .transaction import ServerTransaction
 
@@ -102,6 +103,12 @@ class Session:
         return self.leg.exchange if self.leg is not None else None
 
     @property
+    def contact(self) -> Address:
+        """Our Contact in this session: SIPS when the INVITE came or went by SIPS (§12.1.1, §12.1.2)."""
+        contact = self._host.contact
+        return secure_contact(contact) if asks_for_sips(self.request) else contact
+
+    @property
     def timer(self) -> SessionTimer:
         """The session timer."""
         return self._timer
@@ -127,16 +134,18 @@ class Session:
         headers: Iterable[tuple[str, str]] = (),
         body: bytes = b"",
         content_type: str | None = None,
+        leg: InviteDialog | None = None,
     ) -> ClientRequest:
         """Send INFO, MESSAGE, OPTIONS, REFER, NOTIFY... within the dialog; the outcome is told as `RequestCompleted`.
 
-        Raises LocalProtocolError when there is no dialog, and for the methods that change the session itself.
+        `leg` is an early dialog of a forked INVITE; default: the dialog of the session.  Raises LocalProtocolError
+        when there is no dialog, and for the methods that change the session itself.
         """
         if method in ("INVITE", "UPDATE", "BYE", "PRACK"):
             raise LocalProtocolError(f"use the session's own verb for {method}")
-        leg = self._usable_leg()
+        leg = leg or self._usable_leg()
         request = leg.dialog.create_request(
-            method, contact=self._host.contact, headers=headers, body=body, content_type=content_type
+            method, contact=self.contact, headers=headers, body=body, content_type=content_type
         )
         handle = ClientRequest(request, self, leg.dialog)
         self._host.start(handle, now)
@@ -317,7 +326,7 @@ class Session:
         """What every 2xx to INVITE or UPDATE carries (§13.3.1.4), and the session timer it grants (RFC 4028 §9)."""
         add = response.headers.add
         if timed:
-            add("Contact", str(self._host.contact))
+            add("Contact", str(self.contact))
             for name, value in self._host.capabilities():
                 add(name, value)
             refreshes = request.method == "INVITE" or request.headers.one(SESSION_EXPIRES) is not None
@@ -433,7 +442,7 @@ class Session:
         headers += modification.headers
         request = leg.dialog.create_request(
             modification.method,
-            contact=host.contact,
+            contact=self.contact,
             headers=headers,
             body=modification.body,
             content_type=modification.content_type if modification.body else None,

@@ -121,10 +121,12 @@ class ServerSession(Session):
         if not 100 < status < 200:
             raise LocalProtocolError("100 is sent by the transaction layer, and final responses have their own verbs")
         response = self._response(status, reason, headers, body, content_type)
-        response.headers.add("Contact", str(self._host.contact))
+        response.headers.add("Contact", str(self.contact))
         self._remember()
         if self._sends_reliably(response, reliable):
             assert self._provisionals is not None
+            for name, value in self._host.capabilities():  # RFC 3311 §5.1: whether we take UPDATE already now
+                response.headers.add(name, value)
             self._leg.sent(response)
             self._last = response
             self._repeat.set(retry_at=now + REPEAT_RELIABLE_EVERY)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from .client_request import Authenticator, ClientRequest
 from .clock import Clock
-from .dialog import DialogId, id_of_request
+from .dialog import DialogId, id_of_request, secure_contact
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .headers import ACCEPT, JOIN, REPLACES, SESSION_EXPIRES, Address, Join, MediaType, Replaces
 from .invite_dialog import InviteDialog
@@ -158,7 +158,10 @@ class UserAgent:
         uri = parse_uri(target) if isinstance(target, str) else target
         lines = [("Route", str(route)) for route in self.settings.routes]
         if method != "MESSAGE":  # RFC 3428 §4: a MESSAGE has no Contact
-            lines.append(("Contact", str(self.contact)))
+            routes = self.settings.routes
+            first = routes[0].uri if routes else uri
+            secure = any(isinstance(each, SipUri) and each.secure for each in (uri, first))  # §8.1.1.8
+            lines.append(("Contact", str(secure_contact(self.contact) if secure else self.contact)))
         if self.settings.name:
             lines.append(("User-Agent", self.settings.name))
         lines.extend(headers)

@@ -22,7 +22,8 @@ class UserAgentSettings:
     """Identity, abilities and bounds of a `UserAgent`; times in seconds."""
 
     contact: Address
-    """The Contact of every dialog: where this user agent is reached."""
+    """The Contact of every dialog: where this user agent is reached.  SIPS is put in its place where it must be; a
+    driver may replace the host 0.0.0.0 by the address that the peer sees."""
     name: str = ""
     """For User-Agent and Server; "" for none."""
     allow: tuple[str, ...] = (

@@ -179,6 +179,26 @@ class TestCreation:
     def test_a_response_without_contact_leaves_the_request_uri(self) -> None:
         assert str(caller(contact=None).remote_target) == "sip:bob@biloxi.example.com"
 
+    @pytest.mark.parametrize(
+        ("uri", "route", "contact", "expected"),
+        [
+            ("sip:b@b.example", "", "<sip:a@a.example>", False),
+            ("sips:b@b.example", "", "<sip:a@a.example>", True),
+            ("sip:b@b.example", "<sips:p.example;lr>", "<sip:a@a.example>", True),
+            ("sip:b@b.example", "", "<sips:a@a.example>", True),
+            ("sip:b@b.example", "<sip:p.example;lr>", "<sips:a@a.example>", False),
+            ("tel:+15551234", "", "<tel:+15551234>", False),
+        ],
+    )
+    def test_when_a_contact_must_be_sips(self, uri: str, route: str, contact: str, expected: bool) -> None:
+        """§12.1.1: Request-URI, topmost Record-Route, or the Contact when there is no Record-Route."""
+        request = invite(uri=uri, routes=(route,) if route else (), contact=contact)
+        assert module.asks_for_sips(request) is expected
+
+    def test_a_contact_made_sips(self) -> None:
+        assert str(module.secure_contact(address("sip:a@a.example;ob"))) == "<sips:a@a.example;ob>"
+        assert str(module.secure_contact(address("tel:+15551234"))) == "<tel:+15551234>"
+
 
 class TestRequests:
     def test_loose_routing(self) -> None:

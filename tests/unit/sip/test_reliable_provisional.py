@@ -368,6 +368,8 @@ class TestBetweenTwoUserAgents:
         pump.run(pump.now + 0.05)
         caller = alice.last(SessionProgress).session
         (leg,) = caller.legs.values()
+        assert "UPDATE" in leg.allow
+        caller.send(pump.now, "INFO", leg=leg)
         caller.update(pump.now, b"v=0 offer 2", leg=leg)
         pump.run(pump.now + 0.05)
         bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 answer 2")

@@ -22,6 +22,7 @@ from switchroom.sip.session_events import (
     SessionEnded,
     SessionProgress,
 )
+from switchroom.sip.uri import SipUri
 
 
 class TestBasicCall:
@@ -162,6 +163,23 @@ class TestBasicCall:
         assert alice.last(SessionAnswered).carries is Carries.NOTHING
         assert caller.exchange is not None
         assert not caller.exchange.pending
+
+    def test_sips_asks_for_sips_contacts(self) -> None:
+        """§12.1.1, §12.1.2."""
+        pump, alice, bob = pair()
+        caller = alice.agent.invite(0.0, "sips:bob@bob.example", from_=alice.aor, body=OFFER)
+        pump.run(0.05)
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now)
+        called.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        for session in (caller, called):
+            assert session.dialog is not None
+            assert isinstance(session.dialog.remote_target, SipUri)
+            assert session.dialog.remote_target.secure
+        caller.update(pump.now)
+        pump.run(pump.now + 0.05)
+        assert str(pump.sent("alice", "UPDATE")[0][1].contacts[0].uri) == "sips:alice@alice.example"
 
 
 class TestAcknowledgement:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+
 import pytest
 from tests.unit.sip.pump import Node, Pump
 
 from switchroom.sip.errors import LocalProtocolError
 from switchroom.sip.session import Session
+from switchroom.sip.session_client import ClientSession
 from switchroom.sip.session_events import (
     Carries,
     IncomingOffer,
     IncomingRequest,
     IncomingSession,
+    ModificationCompleted,
     SessionAnswered,
     SessionConfirmed,
     SessionEnded,
@@ -167,3 +172,81 @@ def test_a_forked_call(loss: float, seed: int) -> None:
     caller.sessions.append(session)
     pump.at(60.0, lambda now: session.ended or session.hang_up(now))
     finish(pump, caller, first, second)
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_anything_at_any_time(seed: int) -> None:
+    """Parties that do whatever comes to their mind, often the wrong thing, on a network that is no better."""
+    whim = Random(seed)
+    loss = whim.choice([0.0, 0.1, 0.3, 0.5])
+    pump = Pump(seed, loss=loss, duplication=loss / 2, jitter=whim.choice([0.05, 0.5, 3.0]) if loss else 0.0)
+    alice, bob, carol = (
+        pump.node(
+            name,
+            session_timer=SessionTimerSettings(90, whim.choice([90, 100]), whim.choice([None, "uac", "uas"])),
+            supported=whim.choice([("100rel", "timer"), ("timer",)]),
+            ring_wait=150.0,
+            invite_wait=100.0,
+        )
+        for name in ("alice", "bob", "carol")
+    )
+    pump.groups["home.example"] = ["bob.example", "carol.example"]
+    sessions: list[Session] = []
+    told: list[Session] = []
+
+    def body() -> bytes:
+        return b"v=0" if whim.random() < 0.8 else b""
+
+    def soon(most: float, act: Callable[[float], object]) -> None:
+        pump.after(whim.random() * most, lambda now: try_it(lambda: act(now)))
+
+    def play(node: Node, event: object) -> None:
+        if isinstance(event, IncomingSession):
+            session = event.session
+            sessions.append(session)
+            for _ in range(whim.randrange(4)):
+                status, reliable = whim.choice([180, 183, 199]), whim.choice([None, True, False])
+                soon(8.0, lambda now, s=status, r=reliable: session.progress(now, s, body=body(), reliable=r))
+            end = whim.choice([session.answer, session.answer, session.answer, session.reject, session.hang_up])
+            soon(8.0, lambda now: end(now, b"v=0") if end == session.answer else end(now))
+        elif isinstance(event, IncomingOffer):
+            change = event.modification
+            soon(5.0, lambda now: change.accept(now, body()) if whim.random() < 0.8 else change.reject(now))
+        elif isinstance(event, IncomingRequest):
+            node.agent.respond(event, 200)
+        elif isinstance(event, SessionProgress) and event.carries is Carries.OFFER:
+            soon(1.0, lambda now: event.session.prack(now, event.response, body()))
+        elif isinstance(event, SessionAnswered) and event.carries is Carries.OFFER:
+            soon(1.0, lambda now: event.session.acknowledge(now, body()))
+        elif isinstance(event, ModificationCompleted) and event.carries is Carries.OFFER:
+            soon(1.0, lambda now: event.modification.acknowledge(now, body()))
+        elif isinstance(event, SessionEnded):
+            told.append(event.session)
+
+    for node in (alice, bob, carol):
+        node.on_event = lambda event, now, node=node: play(node, event)
+    target = whim.choice(["sip:bob@bob.example", "sip:home@home.example"])
+    sessions.append(alice.agent.invite(0.0, target, from_=alice.aor, body=whim.choice([b"v=0", b"v=0", b""])))
+
+    def do(now: float) -> None:
+        session = whim.choice(sessions)
+        legs = list(session.legs.values()) if isinstance(session, ClientSession) else []
+        what = whim.randrange(6)
+        if what < 2:
+            session.reinvite(now, body())
+        elif what < 4:
+            session.update(now, body(), leg=legs[0] if legs else None)
+        elif what == 4:
+            session.send(now, "INFO")
+        else:
+            session.hang_up(now)
+
+    for _ in range(whim.randrange(12)):
+        soon(40.0, do)
+    if whim.random() < 0.1:
+        cut_at = whim.random() * 60
+        pump.drop = lambda source, target, message: pump.now > cut_at
+    pump.at(200.0, lambda now: [session.hang_up(now) for session in sessions if not session.ended])
+    pump.run()
+    assert sorted(map(id, told)) == sorted(map(id, sessions))
+    pump.assert_clean()

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from .clock import EPOCH, Clock
     from .dns import Zones
     from .errors import DeadlockError, LabError, RealWorldError, TimeLimitError
+    from .host import Host
     from .identifiers import SeededIdentifiers
     from .lab import Lab
     from .link import INTERNET, LAN, Link
     from .loop import VirtualTimeLoop
     from .nat import ADDRESS_RESTRICTED, FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Dependence, NatBehaviour, NatBox
-    from .network import Host, MemoryNetwork
+    from .network import MemoryNetwork
     from .record import Note, Passage, Trace
     from .tls import LAB_CA, Certificate, TlsContext
 
@@ -46,7 +47,7 @@ _WHERE = {
     "Dependence": "nat",
     "NatBehaviour": "nat",
     "NatBox": "nat",
-    "Host": "network",
+    "Host": "host",
     "MemoryNetwork": "network",
     "Note": "record",
     "Passage": "record",

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from .network import UDP, Packet, address_of, delivered, socket_address
+from .host import UDP, Packet, address_of, socket_address
 from .record import Passage
 
 if TYPE_CHECKING:
-    from .network import Host
+    from .host import Host
     from .record import Address
 
 _MAX_PAYLOAD: Final = 65507
@@ -128,7 +128,7 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         if self._remote is not None and packet.source != self._remote:
             packet.lost("not from the connected address")
             return
-        delivered(packet)
+        packet.delivered()
         self._context.run(self.protocol.datagram_received, packet.payload, socket_address(packet.source))
 
     def fail(self, destination: Address, error: OSError) -> None:

@@ -13,11 +13,12 @@ from ..net.tls import GivenContexts
 from .clock import Clock
 from .dns import Zones
 from .errors import LabError
+from .host import Host
 from .identifiers import SeededIdentifiers
 from .ladder import ladder_svg, ladder_text
 from .link import INTERNET, Link
 from .loop import VirtualTimeLoop
-from .network import Host, MemoryNetwork
+from .network import MemoryNetwork
 from .record import Note, Trace
 from .tls import Certificate, TlsContext
 

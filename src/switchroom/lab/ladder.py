@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..trace.ladder import LadderEvent, LadderNote, render_svg, render_text
-from .network import UDP, MemoryNetwork
+from .host import UDP
+from .network import MemoryNetwork
 from .record import DELIVERED, DUPLICATE, LOST, Passage
 
 

@@ -8,10 +8,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from .errors import LabError
-from .network import UDP, Packet, Subnet, address_of
+from .host import UDP, Packet, Subnet, address_of
 
 if TYPE_CHECKING:
-    from .network import Host, MemoryNetwork
+    from .host import Host
+    from .network import MemoryNetwork
     from .record import Address
 
 

@@ -1,335 +1,37 @@
-"""A network in memory: hosts, subnets, and what happens to packets between them."""
+"""A network in memory: what is in it, and what happens to packets on their way."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import errno
-import os
 import socket
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from .dns import Zones
 from .errors import LabError, RealWorldError
+from .host import (
+    TCP,
+    Host,
+    Node,
+    Packet,
+    Subnet,
+    address_of,
+    canonical,
+    is_loopback,
+    os_error,
+    running_on,
+    wildcard_of,
+)
 from .link import INTERNET, LAN, Line, Link
-from .record import DELIVERED, LOST, Address, Passage, Trace
+from .record import Address, Passage, Trace
 
 if TYPE_CHECKING:
     from .loop import VirtualTimeLoop
     from .nat import NatBehaviour, NatBox
 
-UDP: Final = "UDP"
-TCP: Final = "TCP"
-
-_FIRST_EPHEMERAL: Final = 49152
 _MAX_HOPS: Final = 16
-_current_host: contextvars.ContextVar[Host] = contextvars.ContextVar("switchroom lab host")
-
-
-@lru_cache(maxsize=4096)
-def _canonical(host: str) -> str:
-    return str(ip_address(host.partition("%")[0]))
-
-
-def address_of(host: str, port: int) -> Address:
-    """The canonical (host, port); raises ValueError when *host* is no IP address."""
-    return _canonical(host), port
-
-
-def socket_address(address: Address) -> tuple[Any, ...]:
-    """As the `socket` module writes it: four fields for IPv6."""
-    return (*address, 0, 0) if ":" in address[0] else address
-
-
-def is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host == "::1"
-
-
-def _wildcard(host: str) -> str:
-    return "::" if ":" in host else "0.0.0.0"
-
-
-def _os_error(number: int, detail: str = "") -> OSError:
-    return OSError(number, os.strerror(number) + (f": {detail}" if detail else ""))
-
-
-class Packet:
-    """A packet between two nodes.  Immutable, but for the record that it keeps of its fate."""
-
-    __slots__ = (
-        "destination",
-        "hops",
-        "on_lost",
-        "origin",
-        "passage",
-        "payload",
-        "protocol",
-        "sender",
-        "size",
-        "source",
-    )
-
-    def __init__(
-        self,
-        protocol: str,
-        sender: Host,
-        source: Address,
-        destination: Address,
-        payload: Any,
-        size: int,
-        *,
-        passage: Passage | None = None,
-        on_lost: Callable[[], None] | None = None,
-    ) -> None:
-        self.protocol = protocol
-        self.sender = sender
-        self.origin = (source, destination)
-        """The addresses as the sender wrote them, before any translation."""
-        self.source = source
-        self.destination = destination
-        self.payload = payload
-        self.size = size
-        self.passage = passage
-        self.on_lost = on_lost
-        self.hops = 0
-
-    def readdressed(self, source: Address | None = None, destination: Address | None = None) -> Packet:
-        """The same packet as a NAT box sends it on."""
-        packet = Packet.__new__(Packet)
-        for name in Packet.__slots__:
-            setattr(packet, name, getattr(self, name))
-        if source is not None:
-            packet.source = source
-        if destination is not None:
-            packet.destination = destination
-        return packet
-
-    def note(self, what: str) -> None:
-        """Record what became of it."""
-        if self.passage is not None:
-            self.passage.ends(self.sender.network.time(), what)
-
-    def lost(self, what: str = LOST) -> None:
-        """It vanishes: record why, and let a stream repeat it."""
-        self.note(what)
-        if self.on_lost is not None:
-            self.on_lost()
-
-
-class Node(Protocol):
-    """What stands in a subnet under an address: a host or a NAT box."""
-
-    name: str
-    up: bool
-
-    def receive(self, packet: Packet, subnet: Subnet) -> None: ...
-
-
-class Subnet:
-    """One address space: the internet, or what is behind one NAT box."""
-
-    def __init__(self, name: str, gateway: NatBox | None = None) -> None:
-        self.name = name
-        self.gateway = gateway
-        self._nodes: dict[str, Node] = {}
-
-    def add(self, address: str, node: Node) -> None:
-        """Give *address* to *node*."""
-        address = _canonical(address)
-        if address in self._nodes:
-            raise LabError(f"{address} belongs to {self._nodes[address].name} already")
-        self._nodes[address] = node
-
-    def remove(self, address: str) -> None:
-        """Take *address* back."""
-        del self._nodes[_canonical(address)]
-
-    def node(self, address: str) -> Node | None:
-        """Who has *address* here."""
-        return self._nodes.get(address)
-
-
-class Listener(Protocol):
-    """A datagram endpoint or a listening server, bound to a port of a host."""
-
-    local: Address
-
-    def deliver(self, packet: Packet) -> None: ...
-    def crash(self) -> None: ...
-
-
-class Connection(Protocol):
-    """One end of a stream."""
-
-    def deliver(self, packet: Packet) -> None: ...
-    def crash(self) -> None: ...
-
-
-class Host:
-    """A machine with addresses and ports.
-
-    Use it as a context manager, or `run` code in it, where the code binds to a wildcard address or connects without
-    saying from where:
-
-        with network.host("alice", "192.0.2.10"):
-            transport, _ = await loop.create_datagram_endpoint(Protocol, local_addr=("0.0.0.0", 5060))
-    """
-
-    def __init__(self, network: MemoryNetwork, name: str, addresses: Iterable[str], subnet: Subnet) -> None:
-        self.name = name
-        self.network = network
-        self.subnet = subnet
-        self.up = True
-        """A host that is down neither sends nor receives, as if its cable were pulled."""
-        self.refuses = True
-        """Ports where nobody listens answer (ICMP port unreachable, TCP reset); False: silence, as a firewall."""
-        self.connections: dict[tuple[Address, Address], Connection] = {}
-        """The stream ends here, by local and remote address."""
-        self._addresses: list[str] = []
-        self._ports: dict[tuple[str, int], list[Listener]] = {}
-        self._ephemeral = _FIRST_EPHEMERAL
-        self._tokens: list[contextvars.Token[Host]] = []
-        self.set_addresses(*addresses)
-
-    def __repr__(self) -> str:
-        return f"<Host {self.name} {' '.join(self._addresses)}>"
-
-    def __enter__(self) -> Host:
-        self._tokens.append(_current_host.set(self))
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        _current_host.reset(self._tokens.pop())
-
-    def context(self) -> contextvars.Context:
-        """A copy of the current context in which this host is the one that code runs on."""
-        context = contextvars.copy_context()
-        context.run(_current_host.set, self)
-        return context
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Its addresses, without the loopback ones."""
-        return tuple(self._addresses)
-
-    def set_addresses(self, *addresses: str) -> None:
-        """Give it these addresses and no others; sockets bound to a wildcard use the new ones at once."""
-        for address in self._addresses:
-            self.subnet.remove(address)
-        self._addresses = []
-        for address in map(_canonical, addresses):
-            if not is_loopback(address):
-                self.subnet.add(address, self)
-                self._addresses.append(address)
-
-    def owns(self, address: str) -> bool:
-        """Whether code here may bind to *address*."""
-        return address in self._addresses or is_loopback(address)
-
-    def source_for(self, destination: str) -> str:
-        """The address that packets to *destination* come from; OSError when there is none of its family."""
-        if is_loopback(destination):
-            return "::1" if ":" in destination else "127.0.0.1"
-        for address in self._addresses:
-            if (":" in address) == (":" in destination):
-                return address
-        raise _os_error(errno.ENETUNREACH, f"{self.name} has no address from which to reach {destination}")
-
-    def crash(self) -> None:
-        """Lose every socket without a word to anybody; the code here is told by `connection_lost`."""
-        listeners = [listener for bound in self._ports.values() for listener in bound]
-        connections = list(self.connections.values())
-        self._ports.clear()
-        self.connections.clear()
-        for gone in (*listeners, *connections):
-            gone.crash()
-
-    # -- ports --------------------------------------------------------------------------------------------------
-
-    def bind(self, protocol: str, host: str, port: int, listener: Callable[[Address], Listener]) -> Listener:
-        """Give a port to the listener that the callback makes for its address; port 0 means any free one."""
-        host = _canonical(host)
-        if host not in ("0.0.0.0", "::") and not self.owns(host):
-            raise _os_error(errno.EADDRNOTAVAIL, f"{host} is no address of {self.name}")
-        if port == 0:
-            port = self.free_port(protocol, host)
-        elif self._conflict(protocol, host, port):
-            raise _os_error(errno.EADDRINUSE, f"{protocol} {host} port {port} of {self.name}")
-        made = listener((host, port))
-        self._ports.setdefault((protocol, port), []).append(made)
-        return made
-
-    def release(self, protocol: str, listener: Listener) -> None:
-        """Take the port back; one that was taken back already is no error."""
-        bound = self._ports.get((protocol, listener.local[1]))
-        if bound is not None and listener in bound:
-            bound.remove(listener)
-
-    def free_port(self, protocol: str, host: str) -> int:
-        """An ephemeral port that nobody uses."""
-        for _ in range(65536 - _FIRST_EPHEMERAL):
-            port = self._ephemeral
-            self._ephemeral = port + 1 if port < 65535 else _FIRST_EPHEMERAL
-            in_use = protocol == TCP and any(local[1] == port for local, _ in self.connections)
-            if not in_use and not self._conflict(protocol, host, port):
-                return port
-        raise _os_error(errno.EADDRINUSE, f"{self.name} has no free {protocol} port")
-
-    def _conflict(self, protocol: str, host: str, port: int) -> bool:
-        wildcard = _wildcard(host)
-        return any(
-            listener.local[0] == host
-            or (wildcard in (host, listener.local[0]) and _wildcard(listener.local[0]) == wildcard)
-            for listener in self._ports.get((protocol, port), ())
-        )
-
-    def listener(self, protocol: str, address: Address) -> Listener | None:
-        """Who gets what comes for *address*: the one bound to it, else to the wildcard address."""
-        host, port = address
-        wildcard = None
-        for listener in self._ports.get((protocol, port), ()):
-            if listener.local[0] == host:
-                return listener
-            if listener.local[0] == _wildcard(host):
-                wildcard = listener
-        return wildcard
-
-    # -- packets ------------------------------------------------------------------------------------------------
-
-    def send(self, packet: Packet) -> None:
-        """Put a packet of this host on the wire."""
-        if is_loopback(packet.destination[0]) or packet.destination[0] in self._addresses:
-            # Its own interface: nothing is lost there, but nothing arrives before the sender has returned either.
-            self.network.call_at(self.network.time(), self.receive, packet, self.subnet)
-        elif not self.up:
-            packet.lost(f"{self.name} is down")
-        else:
-            self.network.carry(packet, self, self.subnet)
-
-    def receive(self, packet: Packet, subnet: Subnet) -> None:
-        """A packet arrives."""
-        if not self.up:
-            packet.lost(f"{self.name} is down")
-            return
-        if packet.passage is not None:
-            packet.passage.to_host = self.name
-        receiver: Listener | Connection | None = None
-        if packet.protocol == TCP:
-            receiver = self.connections.get((packet.destination, packet.source))
-        if receiver is None:
-            receiver = self.listener(packet.protocol, packet.destination)
-        if receiver is not None:
-            receiver.deliver(packet)
-        elif packet.protocol == TCP:
-            self.network.reset(packet, self)
-        elif self.refuses:
-            packet.note("refused")
-            self.network.port_unreachable(packet)
-        else:
-            packet.lost("nobody listens")
 
 
 class MemoryNetwork:
@@ -378,9 +80,9 @@ class MemoryNetwork:
         """Put a NAT box with these outside addresses on the internet; `box.host(...)` puts hosts behind it."""
         from .nat import FULL_CONE, NatBox
 
-        canonical = tuple(map(_canonical, addresses))
+        outside = tuple(map(canonical, addresses))
         where = self.internet if subnet is None else subnet
-        return NatBox(self, name, canonical, where, FULL_CONE if behaviour is None else behaviour)
+        return NatBox(self, name, outside, where, FULL_CONE if behaviour is None else behaviour)
 
     def set_link(self, source: str, destination: str, link: Link, *, both_ways: bool = True) -> None:
         """How packets fare from node *source* to node *destination*: names of hosts or NAT boxes, `"*"` for any."""
@@ -476,7 +178,7 @@ class MemoryNetwork:
         if packet.size > link.mtu and not reliable and link.oversize != "fragment":
             packet.lost("over the MTU")
             if link.oversize == "error" and sender is packet.sender:
-                self._tell(packet, _os_error(errno.EMSGSIZE))
+                self._tell(packet, os_error(errno.EMSGSIZE))
             return
         line = self._lines.get((sender.name, receiver.name))
         if line is None:
@@ -503,7 +205,7 @@ class MemoryNetwork:
         passage = packet.passage
         sent_at = self.time() if passage is None else passage.time
         delay = self.time() - sent_at
-        self.call_at(self.time() + delay, self._tell, packet, _os_error(errno.ECONNREFUSED))
+        self.call_at(self.time() + delay, self._tell, packet, os_error(errno.ECONNREFUSED))
 
     def _tell(self, packet: Packet, error: OSError) -> None:
         source, destination = packet.origin
@@ -521,8 +223,8 @@ class MemoryNetwork:
 
     def current_host(self) -> Host:
         """The host whose code is running; `LabError` when nobody has said which."""
-        host = _current_host.get(None)
-        if host is not None and host.network is self:
+        host = running_on(self)
+        if host is not None:
             return host
         if len(self.hosts) == 1:
             return next(iter(self.hosts.values()))
@@ -532,11 +234,11 @@ class MemoryNetwork:
 
     def host_of(self, address: str) -> Host:
         """The host that code binding to *address* means: the current one, else the one that has it."""
-        address = _canonical(address)
+        address = canonical(address)
         if address in ("0.0.0.0", "::"):
             return self.current_host()
-        current = _current_host.get(None)
-        if current is not None and current.network is self and current.owns(address):
+        current = running_on(self)
+        if current is not None and current.owns(address):
             return current
         if is_loopback(address):
             return self.hosts.get("localhost") or self.host("localhost")
@@ -544,7 +246,7 @@ class MemoryNetwork:
         if len(owners) == 1:
             return owners[0]
         if not owners:
-            raise _os_error(errno.EADDRNOTAVAIL, f"no host has the address {address}")
+            raise os_error(errno.EADDRNOTAVAIL, f"no host has the address {address}")
         names = ", ".join(host.name for host in owners)
         raise LabError(f"{names} all have the address {address}; run the code inside `with host:`")
 
@@ -571,7 +273,7 @@ class MemoryNetwork:
         remote = None if remote_addr is None else await self._resolve(remote_addr, family, socket.SOCK_DGRAM)
         if local is None:
             if remote is not None:
-                local = (_wildcard(remote[0]), 0)
+                local = (wildcard_of(remote[0]), 0)
             elif family in (socket.AF_INET, socket.AF_INET6):
                 local = ("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
             else:
@@ -603,7 +305,7 @@ class MemoryNetwork:
         all_errors: bool = False,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """What `loop.create_connection` does, in memory.  For *ssl* see `lab.tls`."""
-        from .stream import connect
+        from .server import connect
 
         _refuse_socket(sock)
         if host is None:
@@ -649,7 +351,7 @@ class MemoryNetwork:
         start_serving: bool = True,
     ) -> asyncio.AbstractServer:
         """What `loop.create_server` does, in memory.  For *ssl* see `lab.tls`."""
-        from .stream import Server
+        from .server import Server
 
         _refuse_socket(sock)
         names: list[Any]
@@ -676,7 +378,7 @@ class MemoryNetwork:
 
     async def getnameinfo(self, sockaddr: tuple[Any, ...], flags: int = 0) -> tuple[str, str]:
         """What `loop.getnameinfo` does: the name that the zones give to the address, else the address itself."""
-        name = None if flags & socket.NI_NUMERICHOST else self.dns.name_of(_canonical(sockaddr[0]))
+        name = None if flags & socket.NI_NUMERICHOST else self.dns.name_of(canonical(sockaddr[0]))
         return name or sockaddr[0], str(sockaddr[1])
 
     async def _resolve(self, address: tuple[Any, ...], family: int, kind: int) -> Address:
@@ -687,8 +389,3 @@ class MemoryNetwork:
 def _refuse_socket(sock: object) -> None:
     if sock is not None:
         raise RealWorldError("real sockets do not exist in the lab; give addresses instead of sock=")
-
-
-def delivered(packet: Packet) -> None:
-    """Record that *packet* reached the code that it was meant for."""
-    packet.note(DELIVERED)

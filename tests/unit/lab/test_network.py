@@ -74,6 +74,26 @@ async def test_the_host_is_that_of_the_receiver_in_its_callbacks(lab: Lab, datag
     assert (await task, found) == ("alice", ["bob"])
 
 
+async def test_many_tasks_may_be_on_one_host(lab: Lab) -> None:
+    alice, bob = lab.network.hosts["alice"], lab.network.hosts["bob"]
+    seen: list[str] = []
+
+    async def visit(delay: float) -> None:
+        with alice:
+            await asyncio.sleep(delay)
+            with bob:
+                seen.append(lab.network.current_host().name)
+                await asyncio.sleep(delay)
+            seen.append(lab.network.current_host().name)
+
+    async with asyncio.TaskGroup() as group:
+        for delay in (1.0, 1.5, 1.2):
+            group.create_task(visit(delay))
+    assert sorted(seen) == ["alice"] * 3 + ["bob"] * 3
+    with pytest.raises(LabError, match="on which host"):
+        lab.network.current_host()
+
+
 async def test_which_host_must_be_said_once_there_are_several(datagrams: Any) -> None:
     with pytest.raises(LabError, match=r"with network\.host"):
         await datagrams(("0.0.0.0", 5060))

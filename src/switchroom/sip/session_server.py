@@ -11,7 +11,7 @@ from .errors import LocalProtocolError, SipError
 from .headers import Address
 from .invite_dialog import InviteDialog
 from .modification import IncomingModification
-from .offer_exchange import IDLE, OFFER_RECEIVED, RECEIVE_OFFER, WITHDRAW, has_description
+from .offer_exchange import IDLE, NEW_OFFER_SENT, OFFER_RECEIVED, OFFER_SENT, RECEIVE_OFFER, WITHDRAW, has_description
 from .orders import SendResponse
 from .reliable_provisional import SENDING, ReliableProvisionals
 from .session import Session
@@ -127,7 +127,7 @@ class ServerSession(Session):
             assert self._provisionals is not None
             for name, value in self._host.capabilities():  # RFC 3311 §5.1: whether we take UPDATE already now
                 response.headers.add(name, value)
-            self._leg.sent(response)
+            self._sent(response)
             self._last = response
             self._repeat.set(retry_at=now + REPEAT_RELIABLE_EVERY)
             self._provisionals.send(response, now)
@@ -219,6 +219,15 @@ class ServerSession(Session):
             return False
         return True
 
+    def _sent(self, response: Response) -> Carries:
+        """Take note of what a reliable response to the INVITE carries: its first offer or answer.
+
+        What follows is a copy of the answer, which the caller ignores: no response makes a later offer (§13.2.1).
+        """
+        if self._leg.exchange.state in (IDLE, OFFER_RECEIVED):
+            return self._leg.sent(response)
+        return Carries.NOTHING
+
     def _repeat_progress(self, now: float) -> None:
         """Every minute something must be heard of us (§13.3.1.1)."""
         if self._held is not None:
@@ -239,15 +248,18 @@ class ServerSession(Session):
         if acknowledged is None:
             self._host.respond_to(transaction, request, 481)  # RFC 3262 §3
             return
-        carries = leg.received(request)
-        if carries is Carries.OFFER:
+        if leg.exchange.state == NEW_OFFER_SENT and has_description(request):
+            # an offer that crosses that of an UPDATE of ours: as RFC 3311 §5.2 has it for an UPDATE
+            self._host.respond_to(transaction, request, 491)
+            self._host.emit(ProvisionalAcknowledged(self, request, Carries.NOTHING))
+        elif (carries := leg.received(request)) is Carries.OFFER:
             modification = IncomingModification(self, leg, transaction, request)
             self._pending[transaction] = modification
             self._host.watch(transaction, self)
             self._host.emit(ProvisionalAcknowledged(self, request, carries))
             self._host.emit(IncomingOffer(self, modification, carries))
         else:
-            if leg.exchange.offer_is_ours and has_description(acknowledged):
+            if leg.exchange.state == OFFER_SENT:
                 leg.exchange.step(WITHDRAW)  # our offer was left without the answer it was owed
             self._host.respond_to(transaction, request, 200)
             self._host.emit(ProvisionalAcknowledged(self, request, carries))
@@ -261,10 +273,7 @@ class ServerSession(Session):
     def _send_success(self, response: Response, now: float) -> None:
         leg = self._leg
         self._fill_success(response, (), self.request, leg, now, timed=True)
-        offers = False
-        if leg.exchange.state in (IDLE, OFFER_RECEIVED):
-            offers = leg.sent(response) is Carries.OFFER
-        # else: a copy of the answer given in a reliable provisional response, which the caller ignores (§13.2.1)
+        offers = self._sent(response) is Carries.OFFER
         self._remember()
         leg.dialog.step(IN_SUCCESS)
         self._step(DO_ANSWER)

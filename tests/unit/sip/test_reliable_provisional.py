@@ -465,3 +465,44 @@ class TestBetweenTwoUserAgents:
         assert len(pump.sent("bob", 182)) == 1
         pump.run()
         pump.assert_clean()
+
+    def test_the_answer_may_be_repeated_but_offers_nothing_new(self) -> None:
+        """RFC 3261 §13.2.1: after the answer, no response to the INVITE makes an offer."""
+        pump, alice, bob = pair()
+        called = call(pump, alice, bob)
+        for status in (183, 180):
+            called.progress(pump.now, status, body=b"v=0 answer")
+            pump.run(pump.now + 0.05)
+        assert called.exchange is not None
+        assert not called.exchange.pending
+        assert [event.carries for event in alice.heard(SessionProgress)] == [Carries.ANSWER, Carries.NOTHING]
+        called.answer(pump.now, b"v=0 answer")
+        pump.run(pump.now + 0.05)
+        assert bob.last(SessionConfirmed).carries is Carries.NOTHING
+
+    def test_an_offer_in_the_prack_crosses_an_update(self) -> None:
+        """As RFC 3311 §5.2 has it: 491; the response is acknowledged all the same."""
+        pump, alice, bob = pair()
+        called = call(pump, alice, bob)
+        called.progress(pump.now, 183, body=b"v=0 answer")
+        pump.run(pump.now + 0.05)
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method in ("PRACK", "UPDATE") and not message.body
+        )
+        called.update(pump.now, b"v=0 offer of bob")
+        pump.run(pump.now + 0.05)
+        called.progress(pump.now, 180)
+        pump.run(pump.now + 0.05)
+        progress = alice.last(SessionProgress)
+        assert progress.dialog is not None
+        rack = f"{progress.response.headers.get('RSeq')} 1 INVITE"
+        prack = progress.dialog.create_request(
+            "PRACK", headers=[("RAck", rack)], body=b"v=0 offer of alice", content_type="application/sdp"
+        )
+        alice.agent.send(prack, pump.now)
+        pump.run(pump.now + 0.05)
+        assert pump.sent("bob", 491, "PRACK")
+        assert len(bob.heard(ProvisionalAcknowledged)) == 2
+        alice.last(IncomingOffer).modification.accept(pump.now, b"v=0 answer of alice")
+        pump.run(pump.now + 0.05)
+        assert bob.last(ModificationCompleted).carries is Carries.ANSWER

@@ -187,7 +187,16 @@ class Authority:
             .not_valid_before(now + datetime.timedelta(days=start))
             .not_valid_after(now + datetime.timedelta(days=end))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
+        if ca:
+            usage = dict.fromkeys(
+                ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+                 "decipher_only"), False
+            )  # fmt: skip
+            signing = x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, **usage)
+            builder = builder.add_extension(signing, critical=True)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), False)
         return builder.sign(self.key, hashes.SHA256())

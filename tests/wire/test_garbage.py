@@ -122,13 +122,10 @@ def test_tls_garbage(run: Any, wire: Any, loopback_tls: Any, caplog: Any) -> Non
     run(main)
 
 
-def test_a_client_that_leaves_without_a_word(run: Any, wire: Any) -> None:
+def test_a_client_that_leaves_without_a_word(run: Any, wire: Any, loopback_tls: Any) -> None:
     async def main() -> None:
         for transport in ("tcp", "ws", "tls"):
-            listen = f"{transport}:127.0.0.1:0"
-            async with (
-                Endpoint([listen], tls=None) if transport != "tls" else Endpoint(["tcp:127.0.0.1:0"]) as endpoint
-            ):
+            async with answering(f"{transport}:127.0.0.1:0", tls=loopback_tls) as endpoint:
                 for _ in range(20):
                     _, writer = await asyncio.open_connection("127.0.0.1", endpoint.listeners[0].port)
                     writer.write(wire.raw())

@@ -357,34 +357,9 @@ class Endpoint:
         if self._flushing or self._closed or transports is None:
             return
         self._flushing = True
-        layer = self.layer
         try:
             for _ in range(_ROUNDS):
-                now = self._loop.time()
-                output = layer.take_output()
-                for flow, data in output:
-                    transports.send(flow, data)
-                events = layer.take_events()
-                for event in events:
-                    self._dispatch(event, now)
-                mailbox = self._mailbox
-                if mailbox:
-                    self._mailbox = []
-                    for user, posted in mailbox:
-                        self._feed(user, posted, now)
-                busy = False
-                for user in self._users:
-                    orders = user.take_orders()
-                    if orders:
-                        busy = True
-                        for order in orders:
-                            self._carry_out(user, order, now)
-                    handler = self._event_handlers.get(user)
-                    if handler is not None:
-                        for happened in user.take_events():
-                            busy = True
-                            self._call(handler, happened, f"{type(happened).__name__} handler", None)
-                if not (busy or output or events or mailbox or self._mailbox):
+                if not self._flush_once(transports):
                     break
             else:
                 self._loop.call_soon(self.flush)
@@ -393,6 +368,42 @@ class Endpoint:
         if self._draining and self._idle():
             self._drained.set()
         self._arm(transports)
+
+    def _flush_once(self, transports: Transports) -> bool:
+        """One round: output, events, orders; whether there was anything."""
+        layer = self.layer
+        now = self._loop.time()
+        output = layer.take_output()
+        for flow, data in output:
+            transports.send(flow, data)
+        events = layer.take_events()
+        for event in events:
+            try:
+                self._dispatch(event, now)
+            except Exception:  # a mistake of ours; whatever caused it must not stop the rest
+                self._internal_error(f"on {type(event).__name__}")
+        mailbox = self._mailbox
+        if mailbox:
+            self._mailbox = []
+            for user, posted in mailbox:
+                self._feed(user, posted, now)
+        busy = bool(output or events or mailbox)
+        for user in self._users:
+            try:
+                orders = user.take_orders()
+                for order in orders:
+                    self._carry_out(user, order, now)
+                handler = self._event_handlers.get(user)
+                happened = user.take_events() if handler is not None else ()
+            except Exception:
+                self._count("user_errors")
+                _logger.exception("%s failed", type(user).__name__)
+                continue
+            for each in happened:
+                assert handler is not None
+                self._call(handler, each, f"{type(each).__name__} handler", None)
+            busy = busy or bool(orders) or bool(happened)
+        return busy or bool(self._mailbox)
 
     def _arm(self, transports: Transports) -> None:
         """Set the one timer to the next deadline; a timer that fires early is harmless."""
@@ -413,8 +424,11 @@ class Endpoint:
         if self._closed or transports is None:
             return
         now = self._loop.time()
-        self.layer.handle_timers(now)
-        transports.handle_timers(now)
+        try:
+            self.layer.handle_timers(now)
+            transports.handle_timers(now)
+        except Exception:  # a mistake of ours: what is due stays due, and the rest goes on
+            self._internal_error("on a timer")
         for user in self._users:
             if user.next_timer() <= now:
                 try:
@@ -637,9 +651,7 @@ class Endpoint:
         try:
             self.layer.receive(data, flow, self._loop.time())
         except Exception:  # a mistake of ours; whatever caused it must not stop the rest
-            self._count("internal_errors")
-            if self._started().complain(flow.remote, f"internal error on a message of {_source(flow)}"):
-                _logger.exception("internal error")
+            self._internal_error(f"on a message of {_source(flow)}")
         if counters["malformed_requests"] + counters["malformed_other"] != before:
             self._started().complain(flow.remote, f"{_source(flow)} sent a malformed message")
 
@@ -683,6 +695,12 @@ class Endpoint:
         if self._closed:
             raise LocalProtocolError("the endpoint is closed")
         return self._transports
+
+    def _internal_error(self, where: str) -> None:
+        """Called in an `except` block: count it, and log it, but not more than once per second."""
+        self._count("internal_errors")
+        if self._started().complain(("internal", 0), f"internal error {where}; this is a mistake in Switchroom"):
+            _logger.exception("internal error %s", where)
 
     def _idle(self) -> bool:
         return not (self._tasks or self._unanswered or len(self._sending))

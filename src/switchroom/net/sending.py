@@ -14,7 +14,7 @@ from ..sip.flow import TCP, UDP, WS, WSS, Flow
 from ..sip.headers import RETRY_AFTER
 from ..sip.identifiers import Identifiers
 from ..sip.layer import Event, RequestFailed, RequestTimedOut, ResponseReceived, TransactionLayer
-from ..sip.locating import Hop, LocatingPolicy, Locator, LookupFailed, Question, Record, Target
+from ..sip.locating import Hop, LocatingPolicy, Locator, LookupFailed, Question, Record, Target, canonical_address
 from ..sip.message import Request, Response
 from ..sip.orders import CancelRequest, SendAck, SendRequest, TransactionUser
 from ..sip.transaction import ClientTransaction
@@ -434,10 +434,15 @@ class Sending:
         What a peer says is believed for requests to that very peer only.
         """
         via = response.via
-        received = via.received
-        if received is None and via.rport is None:
+        try:
+            received, rport = via.received, via.rport
+        except RemoteProtocolError:
             return
-        seen = (received or via.host, via.rport or via.port or 5060)
+        if received is None and rport is None:
+            return
+        seen = (received or via.host, rport or via.port or 5060)
+        if canonical_address(seen[0]) is None:
+            return  # a peer that calls us by a name tells nothing
         key = (flow.transport, flow.remote)
         if seen == flow.local:
             self._public.pop(key, None)

@@ -158,7 +158,12 @@ class StreamConnection(asyncio.Protocol, Timed):
             # Any sign of life will do: the peer may be in the middle of a long message.
             self.awaits_pong = False
             self._pong_by = NEVER
-        self._received(data)
+        try:
+            self._received(data)
+        except Exception as error:  # a mistake of ours or of a library: this connection ends, the rest goes on
+            self.owner.count("internal_errors")
+            self.owner.complain(self.remote, f"internal error on {self!r}: {error!r}")
+            self.abort(TransportError("internal error"))
 
     def eof_received(self) -> bool:
         """Called by the loop: the peer will send nothing more; what is queued is still written."""

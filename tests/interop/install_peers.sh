@@ -3,7 +3,7 @@
 # Elsewhere it names what is missing; the tests then skip by the same name (or fail, with CI=true).
 set -eu
 
-declare -A package=([sipp]=sip-tester [sipsak]=sipsak [baresip]=baresip [tshark]=tshark)
+declare -A package=([sipp]=sip-tester [sipsak]=sipsak [baresip]=baresip [tshark]=tshark [kamailio]=kamailio)
 missing=()
 for program in "${!package[@]}"; do
     command -v "$program" >/dev/null || missing+=("${package[$program]}")

@@ -7,7 +7,6 @@ nothing can be under way any more, and then checks that nothing is.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -19,6 +18,7 @@ from switchroom.lab.record import Passage
 from switchroom.net.endpoint import Endpoint
 from switchroom.sip.errors import LocalProtocolError
 from switchroom.sip.headers import Address
+from switchroom.sip.message import Response, parse
 from switchroom.sip.session import Session
 from switchroom.sip.session_client import ClientSession
 from switchroom.sip.session_events import (
@@ -239,23 +239,12 @@ HUNG_UP: Final = frozenset((EndReason.LOCAL_BYE, EndReason.REMOTE_BYE))
 WITHOUT_STATUS: Final = HUNG_UP | {EndReason.NO_ACK, EndReason.SESSION_EXPIRED}
 
 
-class Errors(logging.Handler):
-    """Collects what anybody logs as an error: an exception that an endpoint caught is a failure of the run."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-        logging.getLogger("switchroom").addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 async def over(lab: Lab, *parties: Party, wait: float = LAST_WORDS) -> None:
     """Wait until everything must have ended, check that it has, and close the endpoints."""
     await asyncio.sleep(wait)
     for party in parties:
         check_party(party)
+    check_responses(lab)
     for party in parties:
         await party.endpoint.close(grace=0.001)
         assert "closed_with_work_left" not in party.endpoint.counters, f"{party.name} has work left"
@@ -278,7 +267,8 @@ def check_nothing_left(name: str, endpoint: Endpoint) -> None:
     assert layer.client_transactions == 0, f"{name} has {layer.client_transactions} client transactions left"
     assert layer.server_transactions == 0, f"{name} has {layer.server_transactions} server transactions left"
     assert layer.next_timer() == NEVER, f"a transaction timer of {name} is left"
-    assert endpoint.counters.get("user_errors", 0) == 0, f"a user of {name} raised"
+    for kind in ("user_errors", "handler_errors", "internal_errors", "malformed_requests", "malformed_other"):
+        assert endpoint.counters.get(kind, 0) == 0, f"{name} counted {kind}"
 
 
 def check_call(name: str, call: Call) -> None:
@@ -296,3 +286,18 @@ def check_call(name: str, call: Call) -> None:
         assert not established, f"{name}: cancelled after it was answered and acknowledged"
     if established:
         assert reason in HUNG_UP | {EndReason.SESSION_EXPIRED, EndReason.TIMEOUT, EndReason.TRANSPORT, EndReason.LOST}
+
+
+def check_responses(lab: Lab) -> None:
+    """Never two different final responses of one host to one request (several 2xx to a forked INVITE apart)."""
+    finals: dict[tuple[str, str, str], set[int]] = {}
+    for passage in lab.trace.passages:
+        if not passage.data.startswith(b"SIP/2.0 "):
+            continue
+        response = parse(passage.data)
+        assert isinstance(response, Response)
+        if response.status >= 200:
+            key = (passage.via_host, response.via.branch or "", str(response.cseq))
+            finals.setdefault(key, set()).add(response.status)
+    for key, statuses in finals.items():
+        assert len(statuses) == 1, f"{key} was answered {sorted(statuses)}"

@@ -11,7 +11,8 @@
 
 `--lab-seed N` runs everything with that seed; without it, `lab` has the seed of `@pytest.mark.lab_seed(N)`, else 0, and
 `over_seeds` takes the numbers from 0 on, as many as the test asks for, or as SWITCHROOM_LAB_SEEDS says.  A test that
-fails prints its seed, how to replay it, and the ladder of its run.
+fails prints its seed, how to replay it, and its ladder.  `--lab-failures DIR` keeps the ladder as SVG and the
+exact trace of each run that failed.
 """
 
 # pytest loads this module wherever Switchroom is installed: everything but pytest is imported on first use.
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pathlib
+import re
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,6 +55,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--lab-seed`."""
     group = parser.getgroup("switchroom", "Switchroom's virtual-time lab")
     group.addoption("--lab-seed", metavar="N", default=None, help="run every lab with this seed only")
+    group.addoption(
+        "--lab-failures", metavar="DIR", default=None, help="keep ladder and trace of failed lab runs there"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,7 +88,10 @@ def over_seeds(request: pytest.FixtureRequest) -> OverSeeds:
         given = request.config.getoption("--lab-seed")
         seeds = range(seed_count(count)) if given is None else [_number(given)]
         replay = functools.partial(_replay, request.node.nodeid)
-        run_over_seeds(scenario, seeds, link=INTERNET if link is None else link, check=check, replay=replay)
+        keep = functools.partial(_keep, request.node)
+        run_over_seeds(
+            scenario, seeds, link=INTERNET if link is None else link, check=check, replay=replay, on_failure=keep
+        )
 
     return run
 
@@ -115,7 +124,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
         replay = functools.partial(_replay, item.nodeid)
         report.sections.append(("the lab's run", failure_report(made, replay)))
+        _keep(item, made)
     return report
+
+
+def _keep(item: pytest.Item, made: Lab) -> None:
+    """Write what happened in a failed run into the folder that was asked for."""
+    folder = item.config.getoption("--lab-failures")
+    if folder is None or not len(made.trace):
+        return
+    name = re.sub(r"[^\w.-]+", "_", f"{item.nodeid}-seed-{made.seed}")[-150:]
+    path = pathlib.Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / f"{name}.svg").write_text(made.ladder_svg(), encoding="utf-8")
+    (path / f"{name}.txt").write_text(f"{made.trace}\n", encoding="utf-8")
 
 
 def _seed_of(request: pytest.FixtureRequest) -> int | str:

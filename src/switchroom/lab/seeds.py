@@ -31,11 +31,12 @@ def run_over_seeds(
     link: Link = INTERNET,
     check: Callable[[Lab], None] | None = None,
     replay: Callable[[int | str], str] | None = None,
+    on_failure: Callable[[Lab], object] | None = None,
 ) -> None:
     """Run *scenario* once per seed, each in a lab of its own, and then *check* on that lab.
 
     What the first failing seed raises carries a note with the seed, what *replay* says about repeating it, and the
-    ladder of the run.
+    ladder of the run.  *on_failure* gets its lab.
     """
     for seed in seeds:
         with Lab(seed, link=link) as lab:
@@ -45,6 +46,8 @@ def run_over_seeds(
                     check(lab)
             except Exception as error:
                 error.add_note(failure_report(lab, replay))
+                if on_failure is not None:
+                    on_failure(lab)
                 raise
 
 

@@ -143,3 +143,18 @@ def test_what_fails_in_the_background_fails_the_test(pytester: pytest.Pytester) 
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*ZeroDivisionError*"])
+
+
+@pytest.mark.parametrize("fixture", ["lab", "over_seeds"])
+def test_failed_runs_are_kept_on_demand(pytester: pytest.Pytester, fixture: str) -> None:
+    call = "lab.run(scenario(lab))" if fixture == "lab" else "over_seeds(scenario)"
+    source = FAILING.replace("GOOD", "range(3) if LATE else ()") + f"\n    def test_it({fixture}):\n        {call}\n"
+    source = f"    LATE = {fixture == 'over_seeds'}\n" + source
+    run(pytester, source).assert_outcomes(failed=1)
+    assert not (pytester.path / "kept").exists()
+    run(pytester, source, "--lab-failures", "kept").assert_outcomes(failed=1)
+    seed = 0 if fixture == "lab" else 3
+    svg, text = sorted((pytester.path / "kept").iterdir(), key=lambda path: path.suffix)
+    assert svg.name.endswith(f"test_it-seed-{seed}.svg")
+    assert svg.read_text().startswith("<svg")
+    assert text.read_text().startswith("0.000000 UDP alice 192.0.2.1:5060 > 192.0.2.2:5060 bob [refused 0.010000]")

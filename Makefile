@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export SWITCHROOM_TESTDATA ?= $(abspath ../shared/data)
-PYTEST := $(BIN)/python -X dev -m pytest
 
-# The state tables: every line and branch of them is reached by tests/unit.
-TABLES := src/switchroom/sip/transaction.py,src/switchroom/sip/dialog_states.py
+# The files of the state tables: every line and branch of them is reached by tests/unit.
+TABLES := $(addsuffix .py,$(addprefix src/switchroom/sip/, dialog event notifier offer_exchange publication registration \
+	reliable_provisional session_table session_timer success_response transaction))
+comma := ,
+empty :=
+space := $(empty) $(empty)
 
 .PHONY: help run test lint typecheck arrows unit scenarios peers test-mutate test-compiled test-peers fuzz soak bench docs clean
 
@@ -49,7 +52,7 @@ peers:
 unit: $(VENV)/.ready
 	PYTHONASYNCIODEBUG=1 $(BIN)/python -X dev -m coverage run -m pytest tests/unit
 	$(BIN)/coverage report --include='src/switchroom/sip/*,src/switchroom/sdp/*,src/switchroom/rtp/*' --fail-under=95
-	$(BIN)/coverage report --include='$(TABLES)' --fail-under=100
+	$(BIN)/coverage report --include='$(subst $(space),$(comma),$(strip $(TABLES)))' --fail-under=100
 
 scenarios: $(VENV)/.ready
 	$(BIN)/python -m pytest tests/lab tests/wire tests/interop tests/fuzz

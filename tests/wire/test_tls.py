@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import shutil
+import socket
 import ssl
 from typing import Any
 
@@ -263,5 +265,26 @@ def test_a_key_with_a_password(run: Any, wire: Any, authority: Any) -> None:
             wrong = Certificate(locked.chain, locked.private_key, password)
             with pytest.raises(TransportError, match="cannot use the certificate"):
                 Endpoint([LISTEN], tls=authority.settings(wrong))
+
+    run(main)
+
+
+def test_out_of_files_is_no_end_of_accepting(run: Any, wire: Any, authority: Any) -> None:
+    async def main() -> None:
+        called = Endpoint([LISTEN], tls=authority.settings(authority.issue("files", "127.0.0.1")))
+        answering(called)
+        async with called, Endpoint(tls=authority.settings()) as caller:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            client = socket.socket()
+            client.setblocking(False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
+            try:
+                await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", called.listeners[0].port))
+                await asyncio.sleep(0.05)  # the listener has seen that it cannot accept
+                assert called.connections == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            client.close()
+            assert (await caller.request(wire.request("OPTIONS", wire.uri(called.listeners[0])))).status == 200
 
     run(main)

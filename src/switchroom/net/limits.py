@@ -20,8 +20,8 @@ class TransportLimits(NamedTuple):
     """From the first byte of a message on a stream to its last: a slower client is dropped."""
     idle_timeout: float = 3_900.0
     """Without a byte from the client on a connection that it opened: longer than a registration usually lasts."""
-    keepalive_interval: float = 110.0
-    """Between pings on connections that we opened (RFC 5626 §4.4.1 wants 95 to 120); 0 sends none."""
+    keepalive_interval: float = 120.0
+    """At most between pings on connections that we opened, drawn from 80 to 100 % of it (RFC 5626 §4.4.1); 0: none."""
     pong_timeout: float = 10.0
     """For the pong to a ping (RFC 5626 §4.4.1); then the flow has failed."""
     write_timeout: float = 30.0

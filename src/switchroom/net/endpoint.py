@@ -365,8 +365,7 @@ class Endpoint:
                 self._loop.call_soon(self.flush)
         finally:
             self._flushing = False
-        if self._draining and self._idle():
-            self._drained.set()
+        self._tell_drained()
         self._arm(transports)
 
     def _flush_once(self, transports: Transports) -> bool:
@@ -620,7 +619,7 @@ class Endpoint:
         if inspect.isawaitable(result):
             task = self._loop.create_task(self._await(result, name, incoming), name=name)
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._task_done)
             if incoming is not None:
                 incoming.task = task
 
@@ -635,6 +634,10 @@ class Endpoint:
             raise
         finally:
             self.flush()
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._tell_drained()
 
     def _handler_failed(self, incoming: IncomingRequest | None, name: str) -> None:
         self._count("handler_errors")
@@ -701,6 +704,10 @@ class Endpoint:
         self._count("internal_errors")
         if self._started().complain(("internal", 0), f"internal error {where}; this is a mistake in Switchroom"):
             _logger.exception("internal error %s", where)
+
+    def _tell_drained(self) -> None:
+        if self._draining and self._idle():
+            self._drained.set()
 
     def _idle(self) -> bool:
         return not (self._tasks or self._unanswered or len(self._sending))

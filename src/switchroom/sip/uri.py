@@ -31,6 +31,11 @@ _SIP_URI: Final = re.compile(
     r"([A-Za-z0-9_.-]++|\[[0-9A-Fa-f:.]++\])(?::([0-9]++))?"
     rf"((?:;{_PARAMCHARS}(?:={_PARAMCHARS})?)*+)({_HEADERS})?"
 )
+# The form that most have; the host is group 1 of its own, for is_host to judge.  A sole parameter is not repeated.
+PLAIN_SIP_URI: Final = (
+    rf"sips?:(?:[{_UNRESERVED}&=+$,;?/]++@)?([A-Za-z0-9_.-]++)(?::[1-9][0-9]{{0,3}})?"
+    rf"(?:;[a-z-]++(?:=[{_UNRESERVED}]++)?)?"
+)
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
 _UNRESERVED_CHARACTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()")
@@ -536,9 +541,10 @@ def _sip_uri(text: str, match: re.Match[str]) -> SipUri:
 
 def parse_port(text: str) -> int:
     """A port from 1*DIGIT; ParseError outside 1 to 65535."""
-    digits = text if len(text) < 6 else text.lstrip("0")
-    if len(digits) < 6 and digits.isascii() and digits.isdigit():
-        port = int(digits)
+    if len(text) > 5:
+        text = text.lstrip("0")
+    if len(text) < 6 and text.isdigit() and text.isascii():
+        port = int(text)
         if 0 < port < 65536:
             return port
     raise ParseError(f"not a port: {excerpt(text)}")

@@ -23,9 +23,12 @@ from .numbers import parse_expires
 # name-addr      =  [ display-name ] LAQUOT addr-spec RAQUOT
 # display-name   =  *( token LWS ) / quoted-string
 # Characters outside ASCII are taken in an unquoted display name, though only a quoted one may have them.
-_TOKENS: Final = r"[-A-Za-z0-9.!%*_+`'~ \t\u0080-\U0010ffff]*+"
-_PLAIN: Final = re.compile(rf'(?:"([^"\\\x00-\x1f\x7f]*+)" ?|({_TOKENS}))<([^<>"\s]++)>({PLAIN_PARAMS})')
-_DISPLAY_NAME: Final = re.compile(_TOKENS)
+DISPLAY_NAME: Final = r"[-A-Za-z0-9.!%*_+`'~ \t\u0080-\U0010ffff]*+"
+_QUOTED: Final = r'[^"\\\x00-\x1f\x7f]*+'
+QUOTED_DISPLAY_NAME: Final = f'"{_QUOTED}"'
+"""Without quoted-pairs."""
+_PLAIN: Final = re.compile(rf'(?:"({_QUOTED})" ?|({DISPLAY_NAME}))<([^<>"\s]++)>({PLAIN_PARAMS})')
+_DISPLAY_NAME: Final = re.compile(DISPLAY_NAME)
 
 
 class Address(NamedTuple):

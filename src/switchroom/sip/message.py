@@ -72,7 +72,7 @@ METHODS: Final = frozenset(
 """The methods that RFCs define.  Any other token is a method too (§7.1), of which nothing here is known."""
 
 # SIP-Version = "SIP" "/" 1*DIGIT "." 1*DIGIT
-_VERSION: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
+_VERSION: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE | re.ASCII)
 
 _COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
 
@@ -548,7 +548,7 @@ def _parse(data: bytes, limits: Limits) -> Request | Response:
     method, _, rest = start.partition(" ")
     uri, _, version = rest.partition(" ")
     if version != "SIP/2.0" or method not in METHODS:
-        if method[:4].upper() == "SIP/":
+        if method[:4].upper() == "SIP/" and method.isascii():  # there are other letters whose capitals are S and I
             return _parse_status_line(start, headers, body, data)
         _check_request_line(method, version, start)
     if len(uri) > limits.request_uri:

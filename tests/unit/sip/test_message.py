@@ -576,6 +576,16 @@ def test_odd_but_valid_start_lines_encode_identically() -> None:
         assert message.encode() == data.replace(b"\r\n\r\n", b"\r\nX-New: 1\r\n\r\n")
 
 
+@pytest.mark.parametrize("version", ["\u017fIP/2.0", "S\u0131P/2.0", "SIP/\uff12.0", "\uff33IP/2.0"])
+def test_letters_that_only_case_folding_makes_ascii_are_no_version(version: str) -> None:
+    with pytest.raises(ParseError, match="Request-Line") as error:
+        parse(corpus_request(f"OPTIONS sip:a {version}"))
+    assert error.value.status_hint == 400
+    with pytest.raises(ParseError) as error:
+        parse(corpus_response(f"{version} 200 OK"))
+    assert error.value.status_hint is None
+
+
 def test_octets_after_the_body_are_dropped_and_none_before_it() -> None:
     message = parse(b"\r\n\r\n" + INVITE + b"trailing")
     assert message.encode() == INVITE

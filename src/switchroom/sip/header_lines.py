@@ -19,12 +19,13 @@ CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 NOT_CONTROL: Final = bytes(octet for octet in range(256) if octet == 9 or (octet > 31 and octet != 127))
 LINE_END: Final = re.compile(r"\r\n(?![ \t])")
 
-# Header fields whose list may be empty (§25.1; RFC 5009 §8, RFC 6086 §4.1, RFC 7315 §5.1).
+# Header fields whose list may be empty (§25.1; RFC 4412 §3.2, RFC 5009 §8, RFC 6086 §4.1, RFC 7315 §5.1).
 _MAY_BE_EMPTY: Final = frozenset(
     (
         "accept",
         "accept-encoding",
         "accept-language",
+        "accept-resource-priority",
         "allow",
         "p-associated-uri",
         "p-early-media",

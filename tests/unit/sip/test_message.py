@@ -13,6 +13,7 @@ from tests.corpus.entry import response as corpus_response
 from switchroom.sip.errors import LimitExceeded, LocalProtocolError, ParseError, RemoteProtocolError
 from switchroom.sip.header_lines import Headers, parse_headers
 from switchroom.sip.headers import (
+    ACCEPT_RESOURCE_PRIORITY,
     ALLOW,
     AUTHORIZATION,
     CALL_ID,
@@ -21,6 +22,8 @@ from switchroom.sip.headers import (
     EXPIRES,
     MAX_FORWARDS,
     RECORD_ROUTE,
+    RECV_INFO,
+    RESOURCE_PRIORITY,
     ROUTE,
     SUBJECT,
     SUPPORTED,
@@ -182,8 +185,11 @@ def test_empty_lists() -> None:
     assert headers.one(SUPPORTED) == "timer"
     assert headers.all(ALLOW) == ()
     assert headers.one(ALLOW) is None
-    with pytest.raises(ParseError):
-        Headers([("Contact", "")]).one(CONTACT)
+    for field in (ACCEPT_RESOURCE_PRIORITY, RECV_INFO):
+        assert Headers([(field, "")]).all(field) == ()
+    for empty in (CONTACT, RESOURCE_PRIORITY):
+        with pytest.raises(ParseError):
+            Headers([(empty, "")]).one(empty)
 
 
 def test_a_user_registers_a_header_field() -> None:

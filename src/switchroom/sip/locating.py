@@ -137,14 +137,14 @@ class Target(NamedTuple):
             raise LocalProtocolError(f"cannot locate a server for {uri}: map it to a sip or sips URI first")
         word = uri.params.get("transport") or ""
         transport = _TRANSPORT_PARAMETERS.get(word.lower(), word.upper()) or None
-        ttl = uri.params.get("ttl") or ""
+        ttl = uri.params.get("ttl") or ""  # 1*3DIGIT, 0 to 255; what is none is as if it were not there
         return cls(
             host=uri.params.get("maddr") or uri.host,
             port=uri.port,
             transport=transport,
             secure=secure or uri.scheme == "sips",
             name=uri.host,
-            ttl=int(ttl) if ttl.isascii() and ttl.isdigit() else None,
+            ttl=int(ttl) if len(ttl) < 4 and ttl.isascii() and ttl.isdigit() and int(ttl) < 256 else None,
         )
 
 

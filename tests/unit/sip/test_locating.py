@@ -179,6 +179,8 @@ def test_multicast_target_has_a_time_to_live() -> None:
     assert ttl("sip:224.0.1.75") == 1
     assert ttl("sip:example.com;maddr=239.255.255.1;ttl=15") == 15
     assert ttl("sip:example.com;maddr=[ff02::1];ttl=3") == 3
+    for malformed in ("256", "1000", "x", "+1", "%c2%b2", "9" * 5000):
+        assert ttl(f"sip:224.0.1.75;ttl={malformed}") == 1
     assert ttl("sip:192.0.2.1;ttl=15") is None
     assert ttl("sip:[2001:db8::1];ttl=15") is None
 

@@ -459,8 +459,11 @@ class Locator:
         rtype = question.rtype
         answers: list[Record] = []
         if rtype == SRV:
-            srv = [each for each in records if isinstance(each, Srv)]
-            answers += order_srv(srv, self._identifiers)[: self.policy.max_hops]
+            # Only as many as will be used are put in order: whoever owns the name may answer with thousands.
+            srv = order_srv(
+                [each for each in records if isinstance(each, Srv)], self._identifiers, self.policy.max_hops
+            )
+            answers += srv
             self._take_additional(srv, records)
         elif rtype == NAPTR:
             answers += [each for each in records if isinstance(each, Naptr)]
@@ -487,22 +490,25 @@ class Locator:
                     self._answers[question] = tuple(addresses)
 
 
-def order_srv(records: Iterable[Srv], identifiers: Identifiers | None) -> list[Srv]:
+def order_srv(records: Iterable[Srv], identifiers: Identifiers | None, count: int | None = None) -> list[Srv]:
     """SRV records in the order in which to try them: by priority, then drawn by weight (RFC 2782, "Weight").
 
-    Without *identifiers* the heavier one is first and the name decides, the same every time (RFC 3263 §4.4).
+    Without *identifiers* the heavier one is first and the name decides, the same every time (RFC 3263 §4.4).  With
+    *count* only that many are drawn; each draw costs a look at all that are left.
     """
     waiting = sorted(records, key=_srv_key)
+    if count is None:
+        count = len(waiting)
     if identifiers is None:
-        return waiting
+        return waiting[:count]
     ordered: list[Srv] = []
-    while waiting:
+    while waiting and len(ordered) < count:
         priority = waiting[0].priority
         level = [each for each in waiting if each.priority == priority]
         waiting = waiting[len(level) :]
         level.sort(key=_srv_weight)  # "all those with weight 0 are placed at the beginning of the list"
         total = sum(map(_srv_weight, level))
-        while level:
+        while level and len(ordered) < count:
             draw = int(identifiers.random() * (total + 1))  # "between 0 and the sum computed (inclusive)"
             index = 0
             running = level[0].weight

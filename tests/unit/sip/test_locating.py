@@ -378,6 +378,37 @@ def test_order_keeps_every_record_once_and_priorities_sorted(records: list[Srv],
     assert [each.priority for each in ordered] == sorted(each.priority for each in records)
 
 
+def test_no_more_records_are_drawn_than_will_be_used() -> None:
+    # A name's owner may answer with thousands of records; the work must not grow with their square.
+    class Counting(Seeded):
+        drawn = 0
+
+        def random(self) -> float:
+            self.drawn += 1
+            return super().random()
+
+    for priority in (0, 1):
+        records = [Srv(priority * each, each, 5060, f"h{each}.example.com") for each in range(3000)]
+        dice = Counting(5)
+        locator = Locator(parse_uri("sip:example.com;transport=tcp"), ("TCP",), dice)
+        (question,) = locator.take_questions()
+        locator.answer(question, records, 1.0)
+        assert dice.drawn == LocatingPolicy().max_hops
+        assert len({each.name for each in locator.take_questions()}) == LocatingPolicy().max_hops
+    assert order_srv(records, None, 2) == records[:2]
+
+
+def test_addresses_beside_records_that_are_not_used_are_not_looked_at() -> None:
+    records = [Srv(each, 0, 5060, f"h{each}.example.com") for each in range(20)]
+    beside = [Address(each.target, f"192.0.2.{each.priority}") for each in records]
+    locator = Locator(parse_uri("sip:example.com;transport=tcp"), ("TCP",), Seeded(5))
+    (question,) = locator.take_questions()
+    locator.answer(question, [*records, *beside], 1.0)
+    assert {each.rtype for each in locator.take_questions()} == {"AAAA"}
+    assert Question("h15.example.com", "A") in locator._answers
+    assert Question("h16.example.com", "A") not in locator._answers
+
+
 # -- NAPTR -----------------------------------------------------------------------------------------------------------
 
 

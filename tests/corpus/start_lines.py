@@ -37,6 +37,8 @@ REQUEST_LINES: Final = [
     line("URI parameters", "RFC 3261 §19.1.1", "OPTIONS sip:bob@example.com;transport=tcp;lr SIP/2.0", ACCEPTED),
     line("password", "RFC 3261 §19.1.1", "OPTIONS sip:bob:secret@example.com SIP/2.0", ACCEPTED),
     line("telephone number", "RFC 3966 §3", "OPTIONS tel:+1-201-555-0123 SIP/2.0", ACCEPTED),
+    line("local telephone number", "RFC 3966 §5.1.5", "OPTIONS tel:911;phone-context=+1 SIP/2.0", ACCEPTED),
+    line("local telephone number without its context", "RFC 3966 §5.1.5", "OPTIONS tel:911 SIP/2.0", ACCEPTED),
     line("escaped user", "RFC 4475 §3.1.1.3", "OPTIONS sip:sips%3Auser%40example.com@example.net SIP/2.0", ACCEPTED),
     line(
         "another scheme", "RFC 3261 §25.1 absoluteURI", "OPTIONS nobodyKnowsThisScheme:totallyopaque SIP/2.0", ACCEPTED

@@ -238,7 +238,7 @@ class SipUri:
             return None
         number, semicolon, params = self._user.partition(";")
         try:
-            return parse_telephone_subscriber(unescape(number) + semicolon + params, context_required=False)
+            return parse_telephone_subscriber(unescape(number) + semicolon + params)
         except ParseError:
             return None
 
@@ -374,6 +374,9 @@ class TelUri:
 
     `number` is as written, with its visual separators; `params` hold phone-context, ext, isub and others.  Two are
     equal by RFC 3966 §4: separators and case do not count, and all parameters do.
+
+    `str()` gives back the text that was parsed.  Of any other local number without phone-context it raises
+    LocalProtocolError: nobody could tell where that is valid (§5.1.5).
     """
 
     __slots__ = ("_number", "_params", "_text")
@@ -451,11 +454,13 @@ class TelUri:
 
     def __str__(self) -> str:
         if not self._text:
+            if not self.is_global and self.phone_context is None:
+                raise LocalProtocolError(f"no phone-context for {excerpt(self._number)} (RFC 3966 §5.1.5)")
             self._text = f"tel:{self.subscriber}"
         return self._text
 
     def __repr__(self) -> str:
-        return f"<TelUri {self}>"
+        return f"<TelUri tel:{self.subscriber}>"
 
 
 class OpaqueUri:
@@ -578,16 +583,13 @@ def _uri_headers(text: str) -> UriHeaders:
     return tuple(headers)
 
 
-def parse_telephone_subscriber(text: str, *, context_required: bool = True) -> TelUri:
+def parse_telephone_subscriber(text: str) -> TelUri:
     """Parse a telephone-subscriber (RFC 3966 §3): a tel URI without its scheme, or the user part of a SIP URI.
 
-    A local number without a phone-context is refused unless *context_required* is false: SIP URIs with `user=phone`
-    often leave it out, the host being the context.
+    A local number must have a phone-context (§5.1.5), but is taken without one: phones write `tel:911`, and SIP URIs
+    with `user=phone` mostly leave it to the host.
     """
     match = _TELEPHONE_SUBSCRIBER.fullmatch(text)
     if match is None or ("%" in text and _BAD_ESCAPE.search(text)):
         raise ParseError(f"not a telephone number (RFC 3966 §3): {excerpt(text)}")
-    params = _uri_params(match[2]) if match[2] else NO_URI_PARAMS
-    if context_required and not match[1].startswith("+") and not params.get("phone-context"):
-        raise ParseError(f"a local telephone number without phone-context (RFC 3966 §5.1.5): {excerpt(text)}")
-    return TelUri(match[1], params)
+    return TelUri(match[1], _uri_params(match[2]) if match[2] else NO_URI_PARAMS)

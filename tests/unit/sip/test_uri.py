@@ -98,7 +98,7 @@ def test_components(
         "sip:2001:db8::10", "sip:a@2001:db8::10", "sip:[2001:db8::10", "sip:2001:db8::10]", "sip:[]", "sip:[::1]x",
         "sip:[fe80::1%25eth0]", "sip:[fe80::1%eth0]", "sip:[1.2.3.4]", "sip:[example.com]", "sip:[::g]", "sip:a@-b",
         "sip:a@256.1.1.1", "sip:a@1.2.3", "sip:a@b/c", "sip:a@b;x#y",
-        "tel:", "tel:+", "tel:+-", "tel:123", "tel:+1x", "tel:+1 2", "tel:123;phone-context=", "tel:+1;ext=1;ext=2",
+        "tel:", "tel:+", "tel:+-", "tel:+1x", "tel:+1 2", "tel:123;phone-context=", "tel:+1;ext=1;ext=2",
         "tel:+1;=x", "tel:+1;a=%", "tel:-;phone-context=a", "tel:xyz;phone-context=a", "tel:+1?x=y",
         "1http://x", "http:", "http:// x", "http://<x>", 'http://"x"', "http://\x7f", "http://é", "urn:%zz", ":x",
     ],
@@ -345,8 +345,21 @@ def test_telephone_subscriber_only_where_user_is_phone() -> None:
     assert sip("sip:123@h").telephone_subscriber is None
     assert sip("sip:h;user=phone").telephone_subscriber is None
     assert sip("sip:alice.smith@h;user=phone").telephone_subscriber is None
-    with pytest.raises(ParseError, match="phone-context"):
-        parse_telephone_subscriber("123")
+
+
+def test_a_local_number_without_a_context_goes_on_as_it_came_and_is_never_made() -> None:
+    # RFC 3966 §5.1.5 requires phone-context, and phones that dial an emergency number leave it out
+    for text in ("tel:911", "TEL:*21#;ext=5", "tel:911;phone-context"):
+        uri = tel(text)
+        assert (uri.is_global, uri.phone_context) == (False, None)
+        assert str(uri) == text
+        assert repr(uri) == f"<TelUri tel:{uri.subscriber}>"
+    assert str(tel("tel:911").to_sip("h")) == "sip:911@h;user=phone"
+    assert tel("tel:911") == TelUri("911")
+    for made in (TelUri("911"), TelUri("911", Params({"phone-context": None})), parse_telephone_subscriber("911")):
+        with pytest.raises(LocalProtocolError, match="phone-context"):
+            str(made)
+        assert repr(made).startswith("<TelUri tel:911")
 
 
 @pytest.mark.parametrize("number", ["", "x", "+", "1;a", "+1\r\n"])

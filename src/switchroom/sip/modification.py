@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from .offer_exchange import WITHDRAW
+
 if TYPE_CHECKING:
     from .client_request import ClientRequest
     from .invite_dialog import InviteDialog
@@ -70,6 +72,13 @@ class OutgoingModification:
         self.request: Request | None = None
         """The one that was accepted, once it was."""
         self.ack: Request | None = None
+
+    def withdraw(self) -> None:
+        """It was refused, or its dialog is over: its offer is as if it had never been made (§14.1)."""
+        self.handle = None
+        if self.offers:
+            self.offers = False
+            self.leg.exchange.step(WITHDRAW)
 
     def acknowledge(self, now: float, body: bytes = b"", content_type: str | None = "application/sdp") -> None:
         """Send the ACK of a re-INVITE whose 2xx carried an offer, with the answer to it."""

@@ -477,8 +477,9 @@ class Session:
         elif isinstance(subject, InviteDialog):  # our BYE
             self._close(subject)
         else:
-            if 200 <= response.status < 300 and self.leg is not None:
-                self.leg.dialog.refresh_target(response)
+            assert handle.dialog is not None  # whatever a session sends is sent within a dialog
+            if response.status < 300:
+                handle.dialog.refresh_target(response)
             self._host.emit(RequestCompleted(handle, response))
             self._judge(handle, response, now)
 
@@ -486,17 +487,21 @@ class Session:
         """A request of ours within the dialog found no answer."""
         subject = handle.subject
         if isinstance(subject, OutgoingModification):
-            self._modification_failed(subject, None, error, now)
+            self._modification_failed(subject, handle, None, error, now)
         elif isinstance(subject, InviteDialog):
             self._close(subject)  # §15.1.1: no answer to BYE is an answer
         else:
             self._host.emit(RequestCompleted(handle, None, error))
-            if error is None:
+            if error is None and handle.dialog is self.dialog:
                 self._lose(EndReason.TIMEOUT, now, 408)
 
     def _judge(self, handle: ClientRequest, response: Response, now: float) -> None:
-        """§12.2.1.2: 481 and 408 end the dialog, unless they speak of a subscription in it (RFC 5057)."""
-        if response.status in (481, 408) and handle.method not in _SEPARATE_USAGES:
+        """§12.2.1.2: 481 and 408 end the dialog, unless they speak of a subscription in it (RFC 5057).
+
+        On another branch than that of the session they are no matter of it.
+        """
+        ours = handle.dialog is self.dialog and handle.method not in _SEPARATE_USAGES
+        if ours and response.status in (481, 408):
             self._lose(EndReason.LOST, now, response.status, response)
 
     def _modification_answered(
@@ -506,7 +511,7 @@ class Session:
             return
         leg = modification.leg
         if response.status >= 300:
-            self._modification_failed(modification, response, None, now)
+            self._modification_failed(modification, handle, response, None, now)
             return
         if modification.handle is not handle:  # a repeated 2xx
             if modification.ack is not None:
@@ -526,7 +531,7 @@ class Session:
             self._acknowledge(modification, b"", None)
         if self.state == ENDED:
             return
-        wound = self._wind(response, now)
+        wound = leg is self.leg and self._wind(response, now)
         if not modification.refresh or carries is Carries.OFFER:
             self._host.emit(ModificationCompleted(self, modification, response, carries))
         if wound:
@@ -566,14 +571,18 @@ class Session:
         self._host.order(SendAck(ack))
 
     def _modification_failed(
-        self, modification: OutgoingModification, response: Response | None, error: SipError | None, now: float
+        self,
+        modification: OutgoingModification,
+        handle: ClientRequest,
+        response: Response | None,
+        error: SipError | None,
+        now: float,
     ) -> None:
         """§14.1: the session goes on unchanged, but for 481, 408 and silence."""
-        leg, handle = modification.leg, modification.handle
-        modification.handle = None
-        if modification.offers:
-            leg.exchange.step(WITHDRAW)
-            modification.offers = False
+        if modification.handle is not handle:
+            return  # its branch was left meanwhile
+        leg = modification.leg
+        modification.withdraw()
         if self.state == ENDED:
             return
         status = response.status if response is not None else 0
@@ -584,10 +593,11 @@ class Session:
         self.outgoing = None
         if not modification.refresh:
             self._host.emit(ModificationCompleted(self, modification, response, Carries.NOTHING))
-        if response is not None and handle is not None and status in (481, 408):
+        if status in (481, 408) and response is not None:
             self._judge(handle, response, now)
         elif response is None and error is None:
-            self._lose(EndReason.TIMEOUT, now, 408)
+            if leg is self.leg:
+                self._lose(EndReason.TIMEOUT, now, 408)
         elif modification.refresh:
             after = response.headers.one(RETRY_AFTER) if response is not None else None
             delay = max(_RETRY_REFRESH, float(after.seconds) if after is not None else 0.0)

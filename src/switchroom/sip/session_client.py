@@ -30,6 +30,7 @@ from .timers import NEVER
 if TYPE_CHECKING:
     from .flow import Flow
     from .message import Request, Response
+    from .modification import OutgoingModification
     from .uri import Uri
 
 _PRACK_ATTEMPTS = 5
@@ -200,6 +201,9 @@ class ClientSession(Session):
             self._step(IN_SUCCESS)
             self._give_up.stop()
             self.leg = leg
+            change = self.outgoing
+            if change is not None and change.leg is not leg:
+                self._leave(change)
             self._wind(response, now)
             if carries is Carries.OFFER:
                 leg.ack_owed = True
@@ -282,15 +286,20 @@ class ClientSession(Session):
         return leg
 
     def _drop(self, leg: InviteDialog) -> None:
-        """A branch is over before it was confirmed, and with it a change that waits to be asked for once more."""
+        """A branch is over before it was confirmed, and with it a change of it that is under way."""
         self.legs.pop(leg.dialog.remote_tag, None)
         self._gone.add(leg.dialog.remote_tag)
         self._close(leg)
-        waiting = self.outgoing
-        if waiting is not None and waiting.leg is leg and waiting.handle is None:
-            self.outgoing = None
-            self._glare.stop()
-            self._host.emit(ModificationCompleted(self, waiting, None, Carries.NOTHING))
+        change = self.outgoing
+        if change is not None and change.leg is leg:
+            self._leave(change)
+
+    def _leave(self, change: OutgoingModification) -> None:
+        """Nobody waits any more for what becomes of an UPDATE on a branch that is over, or was not taken."""
+        change.withdraw()
+        self.outgoing = None
+        self._glare.stop()
+        self._host.emit(ModificationCompleted(self, change, None, Carries.NOTHING))
 
     def _acknowledge_success(self, leg: InviteDialog, body: bytes, content_type: str | None) -> None:
         ack = leg.dialog.create_ack(self.handle.request, body=body, content_type=content_type if body else None)
@@ -313,8 +322,12 @@ class ClientSession(Session):
         for leg in list(self.legs.values()):
             if leg.dialog.step(IN_FAILURE):
                 self._drop(leg)
-        if self.state == INVITING and self._step(INVITE_FAILED):
+        if self.state == INVITING:
+            self._step(INVITE_FAILED)
             self._finish(EndReason.TIMEOUT, now, 408)  # every 2xx was turned down by the fork policy
+        elif self.state == CANCELLING:
+            self._step(INVITE_FAILED)
+            self._end_as_cancelled(487, None, now)  # the same, and a CANCEL that came too late
 
     # -- PRACK ---------------------------------------------------------------------------------------------------
 

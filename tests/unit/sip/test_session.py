@@ -15,6 +15,7 @@ from switchroom.sip.session_events import (
     EarlyDialogEnded,
     EndReason,
     IncomingOffer,
+    IncomingRequest,
     IncomingSession,
     ModificationCompleted,
     SessionAnswered,
@@ -22,6 +23,7 @@ from switchroom.sip.session_events import (
     SessionEnded,
     SessionProgress,
 )
+from switchroom.sip.session_timer import SessionTimerSettings
 from switchroom.sip.uri import SipUri
 
 
@@ -681,3 +683,64 @@ class TestForks:
         pump.run(pump.now + 0.05)
         assert alice.last(SessionProgress).dialog is None
         assert not caller.legs
+
+    @pytest.mark.parametrize("outcome", ["481", "timeout", "200"])
+    @pytest.mark.parametrize("method", ["UPDATE", "INFO"])
+    def test_what_becomes_of_a_request_on_another_branch_is_no_matter_of_the_taken_one(
+        self, method: str, outcome: str
+    ) -> None:
+        """§12.2.1.2: a 481 ends the dialog that it was sent in, and so does silence."""
+        timer = SessionTimerSettings(interval=90)
+        pump, alice, bob, carol, caller = self.fork(supported=("100rel", "timer"), session_timer=timer)
+        bob.last(IncomingSession).session.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.05)
+        (leg,) = caller.legs.values()
+        if outcome == "timeout":
+            pump.drop = lambda source, target, message: message.cseq.method == method
+        if method == "UPDATE":
+            caller.update(pump.now, b"v=0 new", leg=leg)
+        else:
+            caller.send(pump.now, "INFO", leg=leg)
+        pump.run(pump.now + 0.02)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        if method == "UPDATE":
+            # RFC 3311 §5.1 speaks of one UPDATE within a dialog: that of the other branch is in nobody's way
+            assert alice.last(ModificationCompleted).response is None
+            assert alice.last(ModificationCompleted).modification.leg is leg
+            caller.update(pump.now, b"v=0 other")
+        wound = caller.timer.expire_at
+        if outcome != "timeout":
+            status = int(outcome)
+            if method == "UPDATE":
+                modification = bob.last(IncomingOffer).modification
+                if status == 200:
+                    modification.accept(pump.now, b"v=0 fine", headers=[("Session-Expires", "4000;refresher=uac")])
+                else:
+                    modification.reject(pump.now, status)
+            else:
+                bob.agent.respond(bob.last(IncomingRequest), status)
+        pump.run(pump.now + 0.05)
+        assert caller.timer.expire_at == wound
+        assert len(alice.heard(ModificationCompleted)) == (1 if method == "UPDATE" else 0)
+        pump.drop = None
+        if method == "UPDATE":
+            pump.run(pump.now + 5.0)
+            carol.last(IncomingOffer).modification.accept(pump.now, b"v=0 yes")
+            pump.run(pump.now + 0.05)
+            assert alice.last(ModificationCompleted).carries is Carries.ANSWER
+        if outcome == "timeout":
+            pump.drop = lambda source, target, message: target == "bob.example" or source == "bob.example"
+        pump.run(pump.now + 34.0)
+        assert not ends(alice)
+        assert not ends(carol)
+
+    def test_cancelled_after_every_2xx_was_turned_down(self) -> None:
+        """§9.1: too late for a CANCEL, so that only the end of the branches ends it (§13.2.2.4)."""
+        pump, alice, bob, _, caller = self.fork(fork_policy=lambda session, response: False)
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        caller.cancel(pump.now)
+        pump.run()
+        assert [reason for reason, _ in ends(alice)] == [EndReason.LOCAL_CANCEL]
+        pump.assert_clean()

@@ -230,6 +230,10 @@ class Params:
                 return default
         return self._decode(value)
 
+    def has(self, key: str) -> bool:
+        """Whether there is a parameter of this name, which is given in lower case; `in` takes any case."""
+        return key in self._values
+
     def raw(self, name: str) -> str | None:
         """The value as written, with its quotation; "" for a flag, None if there is no such parameter."""
         return self._values.get(name.lower())

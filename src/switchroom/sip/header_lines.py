@@ -238,6 +238,12 @@ class Headers:
         copy._length_changed = self._length_changed
         return copy
 
+    def _append_plain(self, key: str, line: str) -> None:
+        """Add a line that is sure to be well-formed, and of which no value was asked for yet."""
+        self._keys.append(key)
+        self._lines.append(line)
+        self._changed = True
+
     def _delete(self, key: str, start: int) -> None:
         keys = self._keys
         for index in range(len(keys) - 1, start - 1, -1):

@@ -663,7 +663,7 @@ def _with_via(request: Request, flow: Flow, branch: str) -> Request:
 
 def _encode(message: Request | Response) -> bytes:
     """The bytes to send, with a Content-Length: streams must have one (§18.3)."""
-    if "content-length" not in message.headers:
+    if "content-length" not in message.headers._keys:
         message = message.copy()
         message.set_content_length()
     return message.encode()

@@ -27,8 +27,8 @@ def server_key(request: Request, via: Via) -> str:
 
     With the magic cookie that is branch and sent-by, else what RFC 2543 goes by.
     """
-    branch = via.branch
-    if branch is not None and branch[:7] == MAGIC_COOKIE:
+    branch = via.params.get("branch")
+    if branch is not None and branch.startswith(MAGIC_COOKIE):
         return f"{branch} {via.sent_by}".lower()
     return old_key(request.method, request, _render(via, via.params), request.to.tag)
 
@@ -65,8 +65,8 @@ def stamp_source(request: Request, via: Via, flow: Flow) -> None:
     """
     params = via.params
     host, port = flow.remote
-    asks = "rport" in params
-    claims = "received" in params
+    asks = params.has("rport")
+    claims = params.has("received")
     if not asks and not claims and via.host == host:
         return
     text = request.headers.get(VIA) or ""
@@ -92,10 +92,12 @@ def response_flow(via: Via, flow: Flow) -> Flow:
     """Where to send the responses to a request that came on *flow* with *via* on top (§18.2.2; RFC 3581 §4)."""
     if flow.transport != UDP:
         return flow
-    maddr = via.maddr
-    if maddr is not None and (is_ipv4(maddr) or ipv6_groups(maddr) is not None):
-        return flow._replace(remote=(maddr, sent_by_port(via, flow)))
-    if "rport" in via.params or sent_by_port(via, flow) == flow.remote[1]:
+    params = via.params
+    if params.has("maddr"):
+        maddr = via.maddr
+        if maddr is not None and (is_ipv4(maddr) or ipv6_groups(maddr) is not None):
+            return flow._replace(remote=(maddr, sent_by_port(via, flow)))
+    if params.has("rport") or sent_by_port(via, flow) == flow.remote[1]:
         return flow
     return flow._replace(remote=(flow.remote[0], sent_by_port(via, flow)))
 

@@ -49,7 +49,7 @@ from .headers import (
     canonical_key,
 )
 from .limits import DEFAULT_LIMITS, Limits
-from .plain_form import is_plain_request, is_plain_response
+from .plain_form import is_plain_request, is_plain_response, is_plain_without_tag
 from .status import reason_phrase
 from .uri import Uri, parse_uri
 
@@ -75,6 +75,8 @@ METHODS: Final = frozenset(
 _VERSION: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE | re.ASCII)
 
 _COPIED: Final = frozenset(("via", "from", "to", "call-id", "cseq"))
+_COPIED_TO_100: Final = _COPIED | {"timestamp"}
+_COPIED_TO_101_299: Final = _COPIED | {"record-route"}
 
 
 class Message:
@@ -109,10 +111,13 @@ class Message:
 
     def set_content_length(self) -> None:
         """Make Content-Length right, adding it if it is missing: streams must have it (§18.3), datagrams may."""
+        headers = self.headers
         length = str(len(self._body))
-        if self.headers.get_all(CONTENT_LENGTH) != [length]:
-            self.headers.set(CONTENT_LENGTH, length)
-        self.headers._length_changed = False
+        if "content-length" not in headers._keys:
+            headers._append_plain("content-length", "Content-Length: " + length)
+        elif headers.get_all(CONTENT_LENGTH) != [length]:
+            headers.set(CONTENT_LENGTH, length)
+        headers._length_changed = False
 
     def encode(self) -> bytes:
         """The bytes to send: those it came in, as far as nothing was changed."""
@@ -321,18 +326,19 @@ class Request(Message):
         *to_tag* is added to a To that has none yet; leave it out of a 100 only.  A 100 gets the Timestamp too, and a
         101 to 299 the Record-Route (§12.1.1).
         """
-        copy_route = 100 < status < 300
+        copied = _COPIED if status >= 300 else (_COPIED_TO_101_299 if status > 100 else _COPIED_TO_100)
         source = self.headers
         fields = Headers()
+        keys, lines = fields._keys, fields._lines
         for key, line in zip(source._keys, source._lines, strict=True):
-            if key in _COPIED or (copy_route and key == "record-route") or (status == 100 and key == "timestamp"):
-                if to_tag and key == "to" and not self._to_has_tag():
+            if key in copied:
+                if to_tag and key == "to" and (is_plain_without_tag(line) or not self._to_has_tag()):
                     if not is_token(to_tag):
                         raise LocalProtocolError(f"not a tag: {excerpt(to_tag)}")
                     # A parameter appended to the end belongs to the header field in every form of To (§20.39).
                     line = f"{line.rstrip()};tag={to_tag}"
-                fields._lines.append(line)
-                fields._keys.append(key)
+                keys.append(key)
+                lines.append(line)
         response = Response(status, reason_phrase(status) if reason is None else reason, fields, body)
         _finish(response, headers, content_type)
         return response
@@ -434,7 +440,7 @@ def _finish(message: Request | Response, headers: HeaderItems, content_type: Med
     if isinstance(message, Response):
         if not 100 <= message.status <= 699:
             raise LocalProtocolError(f"not a status code: {message.status}")
-        if has_control(message.reason):
+        if not message.reason.isprintable() and has_control(message.reason):
             raise LocalProtocolError(f"not a reason phrase: {excerpt(message.reason)}")
     fields = message.headers
     for name, value in headers:

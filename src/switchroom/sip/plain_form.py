@@ -20,7 +20,7 @@ from .uri import PLAIN_SIP_URI
 _NAME: Final = r"[^:]*+:[ \t]*+"  # of a line whose key is known: its name, and no space at the end of its value
 _URI: Final = re.compile(PLAIN_SIP_URI)
 _ADDRESS: Final = re.compile(
-    rf"{_NAME}(?:{QUOTED_DISPLAY_NAME} ?|{DISPLAY_NAME})<{PLAIN_SIP_URI}>(?:;[Tt][Aa][Gg]={TOKEN})?"
+    rf"{_NAME}(?:{QUOTED_DISPLAY_NAME} ?|{DISPLAY_NAME})<{PLAIN_SIP_URI}>(;[Tt][Aa][Gg]={TOKEN})?"
 )
 _CALL_ID: Final = re.compile(_NAME + CALL_ID)
 _CSEQ: Final = re.compile(_NAME + r"[0-9]{1,9} ([A-Za-z]++)")
@@ -45,6 +45,12 @@ def is_plain_response(headers: Headers) -> bool:
     if not _is_plain(headers):
         return False
     return _CSEQ.fullmatch(headers._lines[headers._keys.index("cseq")]) is not None
+
+
+def is_plain_without_tag(line: str) -> bool:
+    """Whether a From or To line is sure to be well-formed, and to have no tag."""
+    match = _ADDRESS.fullmatch(line)
+    return match is not None and match[2] is None and is_host(match[1])
 
 
 def _is_plain(headers: Headers) -> bool:

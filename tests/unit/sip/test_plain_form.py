@@ -10,7 +10,7 @@ from switchroom.sip.errors import RemoteProtocolError
 from switchroom.sip.header_lines import Headers
 from switchroom.sip.headers import CALL_ID, CSEQ, FROM, MAX_FORWARDS, TO
 from switchroom.sip.message import parse, validate
-from switchroom.sip.plain_form import is_plain_request, is_plain_response
+from switchroom.sip.plain_form import is_plain_request, is_plain_response, is_plain_without_tag
 from switchroom.sip.uri import parse_uri
 
 URI = "sip:bob@biloxi.example.com"
@@ -70,6 +70,21 @@ def test_what_only_requests_have_is_left_to_the_parser_as_well() -> None:
     assert not is_plain_request(header(), "INVITE", "tel:+1")
     assert not is_plain_request(header(), "BYE", URI)
     assert not is_plain_request(header(Max_Forwards="Max-Forwards: -1"), "INVITE", URI)
+
+
+@pytest.mark.parametrize(
+    ("line", "without"),
+    [
+        ("To: <sip:b@b.example>", True),
+        ('t:"tag" <sip:tag@b.example;tag=1>', True),
+        ("To: <sip:b@b.example>;tag=1", False),
+        ("To: <sip:b@b.example>;TAG=1", False),
+        ("To: <sip:b@-.example>", False),
+        ("To: sip:b@b.example", False),
+    ],
+)
+def test_a_tag_is_seen_in_the_plain_form(line: str, without: bool) -> None:
+    assert is_plain_without_tag(line) is without
 
 
 HOSTS = ("a", "a.b", "1.2.3.4", "1.2.3", "a_", "-", "[::1]", "")

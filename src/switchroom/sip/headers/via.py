@@ -67,8 +67,10 @@ class Via(NamedTuple):
     @property
     def sent_by(self) -> str:
         """`host[:port]`, with brackets around IPv6."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port is None else f"{host}:{self.port}"
+        host, port = self.host, self.port
+        if ":" in host:
+            host = f"[{host}]"
+        return host if port is None else f"{host}:{port}"
 
     def with_param(self, name: str, value: str | None = None) -> Via:
         """A copy with that parameter set; None makes it a flag."""

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from switchroom.sip.errors import ParseError
+from switchroom.sip.errors import LocalProtocolError, ParseError
 from switchroom.sip.grammar import Params
 from switchroom.sip.headers import (
+    ALERT_INFO,
+    CALL_INFO,
     STAR,
     Address,
     Information,
@@ -155,6 +157,47 @@ def test_information() -> None:
     assert info == Information(parse_uri("http://www.example.com/alice/photo.jpg"), Params({"purpose": "Icon"}))
     assert info.purpose == "icon"
     assert parse_information("<cid:a@b>").purpose is None
+    for text in ("http://x", "info=alert-autoanswer", "<info>", "", "<>", "<http://x>y", "<http://x"):
+        with pytest.raises(ParseError):
+            parse_information(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "uri", "params", "rendered"),
+    [
+        ("<http://x/y>;info=alert-autoanswer", "http://x/y", {"info": "alert-autoanswer"}, None),
+        # what phones and their servers write instead
+        ("info=alert-autoanswer", None, {"info": "alert-autoanswer"}, None),
+        (";info=alert-autoanswer;x", None, {"info": "alert-autoanswer", "x": ""}, "info=alert-autoanswer;x"),
+        (
+            'info="a:b;c, d" ;answer-after=0',
+            None,
+            {"info": "a:b;c, d", "answer-after": "0"},
+            'info="a:b;c, d";answer-after=0',
+        ),
+        ("Bellcore-dr4", None, {"Bellcore-dr4": ""}, None),
+        ("<Bellcore-dr4>;x", None, {"Bellcore-dr4": "", "x": ""}, "Bellcore-dr4;x"),
+        ("http://x/y.wav ; purpose=icon", "http://x/y.wav", {"purpose": "icon"}, "<http://x/y.wav>;purpose=icon"),
+        ("sip:a@b;answer-after=0", "sip:a@b", {"answer-after": "0"}, "<sip:a@b>;answer-after=0"),
+    ],
+)
+def test_alert_info_of_phones(text: str, uri: str | None, params: dict[str, str], rendered: str | None) -> None:
+    for field in (ALERT_INFO, CALL_INFO):
+        info = field.parse(text)
+        assert info == Information(None if uri is None else parse_uri(uri), Params(params))
+        assert str(info) == (rendered or text)
+        assert field.parse(str(info)) == info
+
+
+@pytest.mark.parametrize("text", ["", "<>", "<", "Auto Answer", "a=b c", "<http://x", "<http://x>y", "http:// x", ":x"])
+def test_alert_info_that_is_nothing(text: str) -> None:
+    with pytest.raises(ParseError):
+        ALERT_INFO.parse(text)
+
+
+def test_information_about_nothing_cannot_be_written() -> None:
+    with pytest.raises(LocalProtocolError):
+        str(Information(None))
 
 
 @pytest.mark.parametrize(

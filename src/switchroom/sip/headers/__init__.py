@@ -36,6 +36,7 @@ from .dates import (
 from .information import (
     Information,
     parse_information,
+    parse_loose_information,
 )
 from .media import (
     Disposition,
@@ -265,6 +266,7 @@ __all__ = [
     "parse_expires",
     "parse_information",
     "parse_join",
+    "parse_loose_information",
     "parse_max_breadth",
     "parse_max_forwards",
     "parse_media_type",
@@ -297,12 +299,12 @@ __all__ = [
 ACCEPT: Final = register("Accept", parse_media_type, multiple=True)
 ACCEPT_ENCODING: Final = register("Accept-Encoding", parse_parameterized, multiple=True)
 ACCEPT_LANGUAGE: Final = register("Accept-Language", parse_parameterized, multiple=True)
-ALERT_INFO: Final = register("Alert-Info", parse_information, multiple=True)
+ALERT_INFO: Final = register("Alert-Info", parse_loose_information, multiple=True)
 ALLOW: Final = register("Allow", parse_token, multiple=True)
 AUTHENTICATION_INFO: Final = register("Authentication-Info", parse_authentication_info)
 AUTHORIZATION: Final = register("Authorization", parse_credentials, repeatable=True)
 CALL_ID: Final = register("Call-ID", parse_call_id, compact="i")
-CALL_INFO: Final = register("Call-Info", parse_information, multiple=True)
+CALL_INFO: Final = register("Call-Info", parse_loose_information, multiple=True)
 CONTACT: Final = register("Contact", parse_contact, compact="m", multiple=True)
 CONTENT_DISPOSITION: Final = register("Content-Disposition", parse_disposition)
 CONTENT_ENCODING: Final = register("Content-Encoding", parse_token, compact="e", multiple=True)

@@ -269,9 +269,10 @@ def test_a_key_with_a_password(run: Any, wire: Any, authority: Any) -> None:
     run(main)
 
 
-def test_out_of_files_is_no_end_of_accepting(run: Any, wire: Any, authority: Any) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "tls", "wss"])
+def test_out_of_files_is_no_end_of_accepting(run: Any, wire: Any, authority: Any, caplog: Any, transport: str) -> None:
     async def main() -> None:
-        called = Endpoint([LISTEN], tls=authority.settings(authority.issue("files", "127.0.0.1")))
+        called = Endpoint([f"{transport}:127.0.0.1:0"], tls=authority.settings(authority.issue("files", "127.0.0.1")))
         answering(called)
         async with called, Endpoint(tls=authority.settings()) as caller:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -280,11 +281,14 @@ def test_out_of_files_is_no_end_of_accepting(run: Any, wire: Any, authority: Any
             resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, hard))
             try:
                 await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", called.listeners[0].port))
-                await asyncio.sleep(0.05)  # the listener has seen that it cannot accept
+                while called.counters.get("accept_failures", 0) < 2:  # noqa: ASYNC110 — nothing else tells
+                    await asyncio.sleep(0)
                 assert called.connections == 0
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             client.close()
             assert (await caller.request(wire.request("OPTIONS", wire.uri(called.listeners[0])))).status == 200
+        lines = [each.getMessage() for each in caplog.records if "cannot accept" in each.getMessage()]
+        assert lines == ["cannot accept a connection: too many open files: raise the limit of open files (ulimit -n)"]
 
     run(main)

@@ -1,4 +1,4 @@
-"""Accepting TLS clients: each counts for the limits from its first packet, its handshake is not free of charge."""
+"""Accepting clients of streams: each counts for the limits from its first packet, and none is the loop's own affair."""
 
 from __future__ import annotations
 
@@ -15,22 +15,33 @@ _PAUSE: Final = 0.2
 """Seconds without accepting after the system ran out of files: trying at once would only burn the processor."""
 
 Accept = Callable[[str, socket.socket, tuple[str, int]], None]
+Failed = Callable[[OSError], None]
 
 
-class TlsListener:
-    """A listening socket whose clients are handed out before the TLS handshake.
+class StreamListener:
+    """A listening socket whose clients are handed out as they come, before any TLS handshake.
 
-    asyncio's own server tells of a client only once the handshake is done, so that a thousand clients that never end
-    it could not be refused.
+    asyncio's own server tells of a TLS client only once the handshake is done, so that a thousand clients that never
+    end it could not be refused; and out of files it calls the loop's exception handler.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, address: ListenAddress, accept: Accept, *, reuse_port: bool = False
+        self,
+        loop: asyncio.AbstractEventLoop,
+        address: ListenAddress,
+        accept: Accept,
+        failed: Failed,
+        *,
+        reuse_port: bool = False,
     ) -> None:
-        """Raises OSError when the port cannot be had."""
+        """*failed* hears, at most a few times per second, why nobody is accepted.
+
+        Raises OSError when the port cannot be had.
+        """
         self._loop = loop
         self._transport = address.transport
         self._accept = accept
+        self._failed = failed
         self._pause: asyncio.TimerHandle | None = None
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         self._socket = socket.create_server(
@@ -62,9 +73,10 @@ class TlsListener:
                 accepted, remote = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # out of files or buffers
+            except OSError as error:  # out of files or buffers
                 self._loop.remove_reader(self._socket)
                 self._pause = self._loop.call_later(_PAUSE, self._resume)
+                self._failed(error)
                 return
             accepted.setblocking(False)
             self._accept(self._transport, accepted, (remote[0], remote[1]))

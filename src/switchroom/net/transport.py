@@ -12,7 +12,7 @@ from ..sip.errors import LocalProtocolError, TransportError
 from ..sip.flow import TCP, TLS, UDP, WS, WSS, Flow
 from ..sip.identifiers import Identifiers
 from ..sip.timers import NEVER, Timed, TimerQueue
-from .accepting import BACKLOG, TlsListener
+from .accepting import BACKLOG, StreamListener
 from .address import ListenAddress, SourceAddresses, host_port, split_host_port
 from .complaints import Complaints
 from .errors import transport_error
@@ -105,7 +105,7 @@ class Transports:
         self._listen_texts: dict[ListenAddress, str] = {}
         self._socket_of: dict[tuple[str, int], DatagramSocket] = {}
         self._flows: dict[DatagramSocket, dict[tuple[str, int], Flow]] = {}
-        self._servers: list[tuple[ListenAddress, asyncio.AbstractServer | TlsListener]] = []
+        self._servers: list[tuple[ListenAddress, asyncio.AbstractServer | StreamListener]] = []
         self._last_number = 0
         self._all: set[StreamConnection] = set()
         self._connections: dict[int, StreamConnection] = {}
@@ -134,12 +134,22 @@ class Transports:
             self._socket_of[made.address.host, made.address.port] = made
             self._listen_texts[made.address] = text
             return made.address
-        server: asyncio.AbstractServer | TlsListener
+        secure = address.transport in _SECURE
+        if secure and self.tls.server is None:
+            raise TransportError(
+                f"cannot listen on {address}: it needs a certificate; give the endpoint "
+                "tls=TlsSettings(certificate=Certificate(...))"
+            )
+        server: asyncio.AbstractServer | StreamListener
         try:
-            if address.transport in _SECURE:
-                server = await self._listen_tls(address)
+            if has_sockets(self.loop):
+                server = StreamListener(
+                    self.loop, address, self._accept, self._accept_failed, reuse_port=self._reuse_port
+                )
             else:
-                options: dict[str, Any] = {"reuse_port": True} if self._reuse_port else {}
+                options: dict[str, Any] = {}
+                if secure:
+                    options = {"ssl": self.tls.server, "ssl_handshake_timeout": self.limits.handshake_timeout}
                 server = await self.loop.create_server(
                     lambda: self._make(address.transport, accepted=True),
                     address.host,
@@ -155,24 +165,6 @@ class Transports:
         self._servers.append((bound, server))
         self._listen_texts[bound] = text
         return bound
-
-    async def _listen_tls(self, address: ListenAddress) -> asyncio.AbstractServer | TlsListener:
-        if self.tls.server is None:
-            raise TransportError(
-                f"cannot listen on {address}: it needs a certificate; give the endpoint "
-                "tls=TlsSettings(certificate=Certificate(...))"
-            )
-        if has_sockets(self.loop):
-            # Accepted by us: so a connection counts for the limits from its first packet, not from its handshake's end.
-            return TlsListener(self.loop, address, self._accept_tls, reuse_port=self._reuse_port)
-        return await self.loop.create_server(
-            lambda: self._make(address.transport, accepted=True),
-            address.host,
-            address.port,
-            backlog=BACKLOG,
-            ssl=self.tls.server,
-            ssl_handshake_timeout=self.limits.handshake_timeout,
-        )
 
     @property
     def listeners(self) -> tuple[ListenAddress, ...]:
@@ -485,17 +477,22 @@ class Transports:
         self.complain(connection.remote, f"connection from {host_port(*connection.remote)} refused: limit {refused}")
         return False
 
-    def _accept_tls(self, transport: str, accepted: socket.socket, remote: tuple[str, int]) -> None:
-        """A client connected to a TLS listener: agree on TLS, then it is a connection like others."""
+    def _accept(self, transport: str, accepted: socket.socket, remote: tuple[str, int]) -> None:
+        """A client connected to a listener: agree on TLS if that is what it is for, then it is a connection."""
         connection = self._make(transport, accepted=True)
         connection.remote = remote
         if self.admit(connection):
             work = self._handshake(connection, accepted)
-            task = self._spawn(work, f"TLS handshake from {host_port(*remote)}")
+            task = self._spawn(work, f"{transport} client {host_port(*remote)}")
             task.add_done_callback(lambda _: None if connection.flow is not None else self._drop(connection, accepted))
             connection.handshake = task
         else:
             accepted.close()
+
+    def _accept_failed(self, error: OSError) -> None:
+        """No client can be accepted for now."""
+        self.count("accept_failures")
+        self.complain(("listeners", 0), str(transport_error(error, "cannot accept a connection")))
 
     def _drop(self, connection: StreamConnection, accepted: socket.socket) -> None:
         """The handshake's task is over, be it before its first step; only WebSocket has more to do now."""
@@ -505,15 +502,13 @@ class Transports:
 
     async def _handshake(self, connection: StreamConnection, accepted: socket.socket) -> None:
         remote = connection.remote
+        options: dict[str, Any] = {}
+        if connection.transport_name in _SECURE:
+            # uvloop waits that long itself when the peer does not end an aborted handshake
+            options = {"ssl": self.tls.server, "ssl_handshake_timeout": self.limits.handshake_timeout + 1.0}
         try:
             async with asyncio.timeout(self.limits.handshake_timeout):
-                await self.loop.connect_accepted_socket(
-                    lambda: connection,
-                    accepted,
-                    ssl=self.tls.server,
-                    # uvloop waits that long itself when the peer does not end an aborted handshake
-                    ssl_handshake_timeout=self.limits.handshake_timeout + 1.0,
-                )
+                await self.loop.connect_accepted_socket(lambda: connection, accepted, **options)
         except (OSError, asyncio.CancelledError) as error:
             connection.handshake = None  # this task: not to be cancelled by `abort`
             accepted.close()

@@ -357,7 +357,10 @@ class DigestClient:
     def _note_scopes(self, request: Request, key: _Key) -> None:
         for scope in _scopes(request):
             if scope[0] in ("", key[0]):
-                self._scopes.setdefault(scope, {})[key] = None
+                known = self._scopes.setdefault(scope, {})
+                known[key] = None
+                if len(known) > REALMS_PER_REQUEST:  # a server that names another realm every time
+                    del known[next(iter(known))]
                 self._scopes.move_to_end(scope)
         while len(self._scopes) > _SCOPES_KEPT:
             self._scopes.popitem(last=False)

@@ -457,6 +457,16 @@ class TestReuse:
         assert len(user.credentials(request(call_id="call299"))) > 0
         assert user.credentials(request(call_id="call0", to="<sip:x@other.example>")) == ()
 
+    def test_a_server_with_ever_new_realms_is_remembered_by_the_last_of_them(self) -> None:
+        user = DigestClient(lambda realm: Login("alice", "secret"), Counter())
+        for n in range(20):
+            again = self.signed(user, request(), f'Digest realm="realm{n}", nonce="n"')
+            user.learn(again, again.create_response(200))
+            user.learn(again, again.create_response(200))
+        realms = [parse_credentials(text).get("realm") for _, text in user.credentials(request())]
+        assert realms == [f"realm{n}" for n in range(12, 20)]
+        assert {len(known) for known in user._scopes.values()} == {8}
+
 
 class TestAuthenticationInfo:
     def exchange(

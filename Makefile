@@ -20,7 +20,7 @@ help:
 	@echo "make test-compiled  compile the hot modules with mypyc and run the same unit tests"
 	@echo "make test-peers     the full matrix against real peers"
 	@echo "make fuzz           feed mutated messages for SWITCHROOM_FUZZ_SECONDS (default 600)"
-	@echo "make soak           every scenario of the lab over 10,000 seeds"
+	@echo "make soak           every scenario of the lab over 10,000 seeds for each quality of link (an hour)"
 	@echo "make bench          the figures in benchmarks/, beside peers, on an idle machine"
 	@echo "make docs           draw the diagrams anew from the state tables, and build the pages"
 
@@ -78,7 +78,7 @@ fuzz: $(VENV)/.ready
 	SWITCHROOM_FUZZ_SECONDS=$${SWITCHROOM_FUZZ_SECONDS:-600} $(BIN)/python -m pytest tests/fuzz --timeout=0
 
 soak: $(VENV)/.ready
-	SWITCHROOM_LAB_SEEDS=$${SWITCHROOM_LAB_SEEDS:-10000} $(BIN)/python -m pytest tests/lab --timeout=0
+	SWITCHROOM_SOAK_SEEDS=$${SWITCHROOM_SOAK_SEEDS:-10000} $(BIN)/python -m pytest tests/lab --timeout=0 -n auto
 
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/run.py

@@ -12,14 +12,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 # On the path of every message.  Classes that users subclass stay interpreted.
 HOT_MODULES = [
     "src/switchroom/sip/grammar.py",
+    "src/switchroom/sip/host.py",
     "src/switchroom/sip/uri.py",
     "src/switchroom/sip/headers/registry.py",
     "src/switchroom/sip/headers/via.py",
     "src/switchroom/sip/headers/address.py",
     "src/switchroom/sip/headers/tokens.py",
     "src/switchroom/sip/header_lines.py",
+    "src/switchroom/sip/plain_form.py",
+    "src/switchroom/sip/status.py",
     "src/switchroom/sip/message.py",
     "src/switchroom/sip/framing.py",
+    "src/switchroom/sip/timer_queue.py",
     "src/switchroom/sip/transaction.py",
     "src/switchroom/sip/matching.py",
     "src/switchroom/sip/layer.py",

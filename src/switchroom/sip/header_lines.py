@@ -104,7 +104,8 @@ class Headers:
         keys = self._keys
         if key not in keys:
             return None
-        text = line_value(self._lines[keys.index(key)])
+        text = self._lines[keys.index(key)].partition(":")[2]
+        text = unfold(text) if "\n" in text else text.strip(" \t")
         if field.multiple:
             if "," in text:
                 text = split_commas(text)[0]

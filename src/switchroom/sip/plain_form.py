@@ -31,20 +31,15 @@ _SINGLE: Final = ("from", "to", "call-id", "cseq", "max-forwards")
 def is_plain_request(headers: Headers, method: str, uri: str) -> bool:
     """Whether Request-URI, From, To, Call-ID, CSeq (of this method) and Max-Forwards are sure to be well-formed."""
     match = _URI.fullmatch(uri)
-    if match is None or not is_host(match[1]) or not _is_plain(headers):
+    if match is None or not is_host(match[1]) or _method(headers) != method:
         return False
-    keys, lines = headers._keys, headers._lines
-    match = _CSEQ.fullmatch(lines[keys.index("cseq")])
-    if match is None or match[1] != method:
-        return False
-    return "max-forwards" not in keys or _MAX_FORWARDS.fullmatch(lines[keys.index("max-forwards")]) is not None
+    keys = headers._keys
+    return "max-forwards" not in keys or _MAX_FORWARDS.fullmatch(headers._lines[keys.index("max-forwards")]) is not None
 
 
 def is_plain_response(headers: Headers) -> bool:
     """Whether From, To, Call-ID and CSeq are sure to be well-formed."""
-    if not _is_plain(headers):
-        return False
-    return _CSEQ.fullmatch(headers._lines[headers._keys.index("cseq")]) is not None
+    return _method(headers) is not None
 
 
 def is_plain_without_tag(line: str) -> bool:
@@ -53,19 +48,20 @@ def is_plain_without_tag(line: str) -> bool:
     return match is not None and match[2] is None and is_host(match[1])
 
 
-def _is_plain(headers: Headers) -> bool:
-    """Whether From, To and Call-ID are, and there is one CSeq, and one Max-Forwards at most."""
+def _method(headers: Headers) -> str | None:
+    """The method of CSeq if that, From, To and Call-ID are plain, and none of them nor Max-Forwards is repeated."""
     keys, lines = headers._keys, headers._lines
     if len(set(keys)) != len(keys):
         for key in _SINGLE:
             if keys.count(key) > 1:
-                return False
-    if "from" not in keys or "to" not in keys or "call-id" not in keys or "cseq" not in keys:
-        return False
-    sender = _ADDRESS.fullmatch(lines[keys.index("from")])
-    if sender is None or not is_host(sender[1]):
-        return False
-    recipient = _ADDRESS.fullmatch(lines[keys.index("to")])
-    if recipient is None or not is_host(recipient[1]):
-        return False
-    return _CALL_ID.fullmatch(lines[keys.index("call-id")]) is not None
+                return None
+    try:
+        sender = _ADDRESS.fullmatch(lines[keys.index("from")])
+        recipient = _ADDRESS.fullmatch(lines[keys.index("to")])
+        call_id = _CALL_ID.fullmatch(lines[keys.index("call-id")])
+        cseq = _CSEQ.fullmatch(lines[keys.index("cseq")])
+    except ValueError:  # one of them is missing
+        return None
+    if sender is None or recipient is None or call_id is None or cseq is None:
+        return None
+    return cseq[1] if is_host(sender[1]) and is_host(recipient[1]) else None

@@ -42,7 +42,7 @@ def start(timers: TimerValues | None = None) -> tuple[SuccessResponse, Recorder,
         headers=[("Via", "SIP/2.0/TCP a.example;branch=z9hG4bK1")],
     )  # fmt: skip
     flow = Flow("TCP", ("192.0.2.1", 5060), ("192.0.2.2", 5060), "b.example", 1)
-    transaction = ServerTransaction.__new__(ServerTransaction)
+    transaction = ServerTransaction("z9hG4bK1 a.example", "INVITE", flow, request, NEVER, NEVER)
     assert flow.reliable  # §13.3.1.4: repeated whatever the transport
     recorder, queue = Recorder(), TimerQueue()
     response = request.create_response(200, to_tag="x")

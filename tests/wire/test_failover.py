@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from typing import Any
 
@@ -180,6 +181,45 @@ def test_a_resolver_that_crashes_ends_the_request_all_the_same(run: Any, wire: A
             with pytest.raises(TransportError, match="internal error: a mistake"):
                 await caller.request(wire.request("OPTIONS", "sip:example.test"))
             assert caller.counters["internal_errors"] == 1
+
+    run(main)
+
+
+def test_a_resolver_that_crashes_under_a_stateless_request_is_nobodys_end(run: Any, wire: Any, caplog: Any) -> None:
+    class Crashing:
+        async def resolve(self, name: str, kind: str) -> Any:
+            raise ZeroDivisionError("a mistake in somebody's resolver")
+
+    async def main() -> None:
+        async with Endpoint([LISTEN], resolver=Crashing()) as caller:
+            for _ in range(5):
+                caller.send_stateless(wire.request("OPTIONS", "sip:example.test"))
+            while caller.counters.get("internal_errors", 0) < 5:  # noqa: ASYNC110 — nothing else tells
+                await asyncio.sleep(0)
+        assert [record.getMessage() for record in caplog.records if record.exc_info] == ["sending OPTIONS failed"]
+
+    run(main)
+
+
+def test_nobody_waits_any_more_for_a_resolver_that_crashes(run: Any, wire: Any) -> None:
+    resolving = asyncio.Event()
+
+    class Crashing:
+        async def resolve(self, name: str, kind: str) -> Any:
+            resolving.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise ZeroDivisionError("a mistake in somebody's resolver")
+
+    async def main() -> None:
+        async with Endpoint([LISTEN], resolver=Crashing()) as caller:
+            waiting = asyncio.create_task(caller.request(wire.request("OPTIONS", "sip:example.test")))
+            await resolving.wait()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            for _ in range(5):
+                await asyncio.sleep(0)
+            gc.collect()
 
     run(main)
 

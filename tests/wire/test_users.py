@@ -221,6 +221,24 @@ def test_exceptions_are_answered_500_logged_once_and_stop_nobody(run: Any, wire:
     run(main)
 
 
+def test_a_mistake_that_every_message_provokes_does_not_flood_the_log(run: Any, wire: Any, caplog: Any) -> None:
+    async def main() -> None:
+        called = Endpoint([LISTEN])
+
+        @called.on("OPTIONS")
+        async def fail(incoming: IncomingRequest) -> None:
+            raise ZeroDivisionError("a handler's mistake")
+
+        async with called, Endpoint([LISTEN]) as caller:
+            statuses = await asyncio.gather(*(status_of(caller, wire, called) for _ in range(50)))
+        assert set(statuses) == {500}
+        assert called.counters["handler_errors"] == 50
+        lines = [record for record in caplog.records if record.exc_info]
+        assert 1 <= len(lines) <= 2  # one per second
+
+    run(main)
+
+
 def test_a_chooser_that_fails(run: Any, wire: Any, caplog: Any) -> None:
     async def main() -> None:
         def choose(request: Request, flow: Flow) -> None:

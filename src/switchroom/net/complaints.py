@@ -22,8 +22,11 @@ class Complaints:
         self._capacity = capacity
         self._last: dict[str, tuple[float, int]] = {}
 
-    def complain(self, source: str, text: str) -> bool:
-        """Write *text*, unless there was a line about *source* within the second; return whether it was written."""
+    def complain(self, source: str, text: str, *, mistake: bool = False) -> bool:
+        """Write *text*, unless there was a line about *source* within the second; return whether it was written.
+
+        *mistake*: it is not the peer's but a program's, and the exception that is being handled goes with it.
+        """
         now = self._clock()
         last = self._last.pop(source, None)
         if last is not None and now - last[0] < 1.0:
@@ -38,5 +41,6 @@ class Complaints:
         self._last[source] = (now, 0)
         more = f" ({last[1]} more were not logged)" if last is not None and last[1] else ""
         # What came from the network stays on its line.
-        _logger.warning("%s%s", text.encode("unicode_escape").decode("ascii"), more)
+        level = logging.ERROR if mistake else logging.WARNING
+        _logger.log(level, "%s%s", text.encode("unicode_escape").decode("ascii"), more, exc_info=mistake)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import dns.asyncresolver
@@ -177,6 +178,9 @@ class DnsCache:
     FAILURE: Final = 5.0
     """Seconds that a failure is kept, so that a dead name server is not asked once per request (RFC 2308 §7)."""
 
+    MOST: Final = 256
+    """Records of an answer that are kept: one message can hold thousands, and a search uses a few of them."""
+
     __slots__ = ("_capacity", "_clock", "_known", "_resolver", "_under_way")
 
     def __init__(self, resolver: Resolver, clock: Callable[[], float], capacity: int = 4096) -> None:
@@ -210,8 +214,13 @@ class DnsCache:
                 self._resolve(question), name=f"DNS {question.rtype} {question.name}"
             )
             self._under_way[question] = task
-            task.add_done_callback(lambda _: self._under_way.pop(question, None))
+            task.add_done_callback(partial(self._answered, question))
         return await asyncio.shield(task)  # one who stops waiting must not take the answer from the others
+
+    def _answered(self, question: Question, task: asyncio.Task[tuple[Record, ...] | LookupFailed]) -> None:
+        self._under_way.pop(question, None)
+        if not task.cancelled():
+            task.exception()  # those who wait have it; nobody waiting any more is no mistake
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -224,7 +233,9 @@ class DnsCache:
         answer: tuple[Record, ...] | LookupFailed
         try:
             records, ttl = await self._resolver.resolve(question.name, question.rtype)
-            answer = tuple(Address(question.name, each) if isinstance(each, str) else each for each in records)
+            answer = tuple(
+                Address(question.name, each) if isinstance(each, str) else each for each in records[: self.MOST]
+            )
         except (TransportError, OSError) as error:
             answer, ttl = LookupFailed(str(error)), self.FAILURE
         self._known.pop(question, None)

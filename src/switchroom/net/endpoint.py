@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
@@ -52,7 +51,6 @@ EventHandler = Callable[[Any], Awaitable[object] | object]
 
 _ROUNDS: Final = 64
 """Rounds of a flush before the loop gets its turn: a user that orders without end must not stop the rest."""
-_logger: Final = logging.getLogger("switchroom.net")
 
 
 class RequestTimeout(TransportError, TimeoutError):
@@ -395,8 +393,7 @@ class Endpoint:
                 handler = self._event_handlers.get(user)
                 happened = user.take_events() if handler is not None else ()
             except Exception:
-                self._count("user_errors")
-                _logger.exception("%s failed", type(user).__name__)
+                self._mistake("user_errors", type(user).__name__)
                 continue
             for each in happened:
                 assert handler is not None
@@ -433,8 +430,7 @@ class Endpoint:
                 try:
                     user.handle_timers(now)
                 except Exception:
-                    self._count("user_errors")
-                    _logger.exception("%s failed on a timer", type(user).__name__)
+                    self._mistake("user_errors", type(user).__name__, "on a timer")
         self.flush()
 
     # -- what happened ------------------------------------------------------------------------------------------------
@@ -529,8 +525,7 @@ class Endpoint:
             try:
                 user = self._chooser(event.request, event.flow)
             except Exception:
-                self._count("user_errors")
-                _logger.exception("the chooser failed")
+                self._mistake("user_errors", "the chooser")
                 return
         handler = self._handlers.get("ACK")
         if user is None and handler is None and self._chooser is None and self._users:
@@ -560,12 +555,10 @@ class Endpoint:
             if isinstance(event, RequestReceived):
                 self._user_failed(event, now, type(user).__name__)
             else:
-                self._count("user_errors")
-                _logger.exception("%s failed on %s", type(user).__name__, type(event).__name__)
+                self._mistake("user_errors", type(user).__name__, f"on {type(event).__name__}")
 
     def _user_failed(self, event: RequestReceived, now: float, who: str) -> None:
-        self._count("user_errors")
-        _logger.exception("%s failed on a %s request", who, event.request.method)
+        self._mistake("user_errors", who, f"on a {event.request.method} request")
         if event.transaction.pending:
             self._refuse(event, 500, now)
 
@@ -579,8 +572,7 @@ class Endpoint:
             try:
                 self._respond(order.transaction, order.response, now)
             except LocalProtocolError:
-                self._count("user_errors")
-                _logger.exception("%s gave a response that cannot be sent", type(user).__name__)
+                self._mistake("user_errors", type(user).__name__, "with a response that cannot be sent")
         elif isinstance(order, SendRequest):
             self._sending.send(user, order, now)
         elif isinstance(order, SendAck):
@@ -640,8 +632,8 @@ class Endpoint:
         self._tell_drained()
 
     def _handler_failed(self, incoming: IncomingRequest | None, name: str) -> None:
-        self._count("handler_errors")
-        _logger.exception("the handler of %s failed", name)
+        word, _, rest = name.partition(" ")
+        self._mistake("handler_errors", f"the handler of {word}", rest)
         if incoming is not None and incoming.transaction is not None and not incoming.answered:
             incoming.respond(500)
 
@@ -669,7 +661,7 @@ class Endpoint:
     def connection_ended(self, flow: Flow, error: TransportError | None) -> None:
         """Called by the transports: the connection of the flow is gone."""
         for listener in self._flow_listeners:
-            self._call(partial(listener, flow), error, "flow listener", None)
+            self._call(partial(listener, flow), error, "flow_ended", None)
 
     def flow_opened(self, wanted: Flow, flow: Flow) -> None:
         """Called by the transports: what was sent on *wanted* has been sent on *flow*."""
@@ -679,8 +671,8 @@ class Endpoint:
         """Called by the transports: a CRLF ping was sent."""
         self.layer.flow_pinged(flow)
 
-    def unfinished(self, flow: Flow) -> bool:
-        """Called by the transports: whether a message has come in part."""
+    def unfinished(self, flow: Flow) -> int:
+        """Called by the transports: how many octets of a message have come."""
         return self.layer.unfinished(flow)
 
     def timer_moved(self) -> None:
@@ -700,10 +692,17 @@ class Endpoint:
         return self._transports
 
     def _internal_error(self, where: str) -> None:
-        """Called in an `except` block: count it, and log it, but not more than once per second."""
-        self._count("internal_errors")
-        if self._started().complain(("internal", 0), f"internal error {where}; this is a mistake in Switchroom"):
-            _logger.exception("internal error %s", where)
+        """Called in an `except` block: count and log a mistake of our own."""
+        self._mistake("internal_errors", "Switchroom itself", where)
+
+    def _mistake(self, counter: str, whose: str, where: str = "") -> None:
+        """Called in an `except` block: count it; log it, but not more than once per second of the same program.
+
+        Peers may be able to provoke it with every message.
+        """
+        self._count(counter)
+        if self._transports is not None:
+            self._transports.log_mistake(whose, f"{whose} failed {where}".rstrip())
 
     def _tell_drained(self) -> None:
         if self._draining and self._idle():
@@ -714,7 +713,7 @@ class Endpoint:
 
     def _address_learned(self, flow: Flow, seen: tuple[str, int]) -> None:
         for listener in self._address_listeners:
-            self._call(partial(listener, flow), seen, "public address listener", None)
+            self._call(partial(listener, flow), seen, "public_address", None)
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Hashable
 from functools import partial
 from typing import Any, Final, Protocol
@@ -24,7 +23,6 @@ from .dns import DnsCache
 from .limits import TransportLimits
 from .transport import Transports
 
-_logger: Final = logging.getLogger("switchroom.net")
 _WEBSOCKET: Final = frozenset((WS, WSS))
 _VIA_SIZE: Final = 100
 """Octets that our Via adds to a request, about."""
@@ -392,6 +390,10 @@ class Sending:
         except SipError as error:
             self._transports.count("stateless_failures")
             failed(error)
+        except Exception as error:  # as in `_guard`
+            self._transports.count("internal_errors")
+            self._transports.log_mistake("sending", f"sending {request.method} failed")
+            failed(TransportError(f"internal error: {error}"))
 
     def _filled(self, request: Request, flow: Flow) -> Request:
         if not has_placeholder(request):
@@ -464,7 +466,7 @@ class Sending:
             await work()
         except Exception as error:
             self._transports.count("internal_errors")
-            _logger.exception("sending %s failed", attempt.request.method)
+            self._transports.log_mistake("sending", f"sending {attempt.request.method} failed")
             failure = TransportError(f"internal error: {error}")
             self._end(attempt, RequestFailed(None, failure, attempt.sender))
 

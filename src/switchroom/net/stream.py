@@ -257,11 +257,14 @@ class StreamConnection(asyncio.Protocol, Timed):
             self._transport.abort()
         self._finish(self.error)
 
-    def message_pending(self, pending: bool) -> None:
-        """Whether a message is there in part: it must be complete within `message_timeout` of its first byte."""
+    def message_pending(self, pending: bool, *, began: bool = False) -> None:
+        """Whether a message is there in part: it must be complete within `message_timeout` of its first byte.
+
+        *began*: that byte has just come.  (On a busy connection hardly a read ends where a message does.)
+        """
         if not pending:
             self._message_by = NEVER
-        elif self._message_by == NEVER:
+        elif began or self._message_by == NEVER:
             self._message_by = self.last_read + self.owner.limits.message_timeout
             self._reschedule()
 

@@ -59,8 +59,8 @@ class TransportUser(Protocol):
         """A CRLF ping was sent on the flow."""
         ...
 
-    def unfinished(self, flow: Flow) -> bool:
-        """Whether a message has come in part on this stream."""
+    def unfinished(self, flow: Flow) -> int:
+        """How many octets of a message have come on this stream."""
         ...
 
     def timer_moved(self) -> None:
@@ -587,7 +587,8 @@ class Transports:
         user = self._user
         user.received(data, flow)
         if flow.transport not in _WEBSOCKET:
-            connection.message_pending(user.unfinished(flow))
+            unfinished = user.unfinished(flow)
+            connection.message_pending(unfinished > 0, began=unfinished <= len(data))
         user.flush()
 
     def lost(self, connection: StreamConnection, error: TransportError | None) -> None:
@@ -688,6 +689,10 @@ class Transports:
     def complain(self, remote: tuple[str, int], text: str) -> bool:
         """See `StreamOwner`; returns whether it was written."""
         return self._complaints.complain(remote[0], text)
+
+    def log_mistake(self, whose: str, text: str) -> None:
+        """In an `except` block: log the exception, unless there was one of *whose* within the second."""
+        self._complaints.complain(whose, text, mistake=True)
 
     def _record(self, flow: Flow, direction: Any, data: bytes) -> None:
         self._tap.record(TapRecord(self._wall(), flow, direction, data))

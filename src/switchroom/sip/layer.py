@@ -435,10 +435,10 @@ class TransactionLayer:
             framer = self._framers[path] = StreamFramer(self._limits)
         framer.expect_pong()
 
-    def unfinished(self, flow: Flow) -> bool:
-        """Whether a message has come in part on this stream: it should be complete within a bounded time."""
+    def unfinished(self, flow: Flow) -> int:
+        """How many octets of a message have come on this stream: it should be complete within a bounded time."""
         framer = self._framers.get(_path(flow))
-        return framer is not None and framer.pending > 0
+        return 0 if framer is None else framer.pending
 
     def _on_path(self, flow: Flow) -> list[Transaction]:
         return list(self._paths.get(_path(flow), ()))

@@ -306,6 +306,32 @@ async def test_users_that_make_mistakes_are_logged_and_stop_nobody(lab: Lab, cap
         assert any(record.exc_info for record in caplog.records)
 
 
+async def test_a_busy_connection_whose_reads_never_end_where_a_message_does(lab: Lab) -> None:
+    """Each message has its own time-out; that of one which is complete says nothing about the next."""
+
+    def options(number: int) -> bytes:
+        return (
+            f"OPTIONS sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.2;branch=z9hG4bK{number}\r\n"
+            f"From: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\nCall-ID: busy\r\n"
+            f"CSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+
+    called = lab.endpoint("192.0.2.1", ("tcp",))
+    seen = answering(called)
+    async with called:
+        with lab.host("phone", "192.0.2.2"):
+            _, writer = await asyncio.open_connection("192.0.2.1", 5060)
+        writer.write(options(0)[:50])
+        for number in range(20):
+            await asyncio.sleep(10)
+            writer.write(options(number)[50:] + options(number + 1)[:50])
+        await asyncio.sleep(10)
+        assert len(seen) == 20
+        await asyncio.sleep(30)  # this one is never finished
+        assert called.counters["message_timeouts"] == 1
+        writer.close()
+
+
 async def test_a_user_that_orders_without_end_leaves_the_loop_its_turns(lab: Lab) -> None:
     class Restless(Orders):
         rounds = 0

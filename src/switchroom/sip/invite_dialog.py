@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .offer_exchange import OfferExchange
+from .headers import SESSION_EXPIRES
+from .offer_exchange import OfferExchange, has_description
 from .reliable_provisional import ProvisionalOrder
 from .session_events import Carries
 
@@ -71,6 +72,12 @@ class InviteDialog:
         allow = message.allow
         if allow:
             self.allow = allow
+
+
+def read_success(response: Response) -> None:
+    """Raise ParseError for whatever of a 2xx cannot be understood, before half of it was acted on."""
+    _ = response.contacts, response.record_routes, response.allow, response.headers.one(SESSION_EXPIRES)
+    has_description(response)
 
 
 def _description(message: Message) -> tuple[bytes, str]:

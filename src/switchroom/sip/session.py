@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from .client_request import ClientRequest
+from .client_usage import retry_after
 from .clock import Alarm
 from .dialog import IN_END, Dialog, asks_for_sips, secure_contact
 from .errors import LocalProtocolError, SipError
-from .headers import RETRY_AFTER, SESSION_EXPIRES
-from .invite_dialog import InviteDialog
+from .headers import SESSION_EXPIRES
+from .invite_dialog import InviteDialog, read_success
 from .modification import IncomingModification, OutgoingModification, glare_delay
 from .offer_exchange import RECEIVE_OFFER, WITHDRAW, OfferExchange, has_description
 from .orders import CancelRequest, SendAck, SendResponse
@@ -517,6 +518,7 @@ class Session:
             if modification.ack is not None:
                 self._host.order(SendAck(modification.ack))
             return
+        read_success(response)
         modification.handle = None
         leg.dialog.refresh_target(response)
         leg.learn(response)
@@ -599,9 +601,7 @@ class Session:
             if leg is self.leg:
                 self._lose(EndReason.TIMEOUT, now, 408)
         elif modification.refresh:
-            after = response.headers.one(RETRY_AFTER) if response is not None else None
-            delay = max(_RETRY_REFRESH, float(after.seconds) if after is not None else 0.0)
-            self._timer.again_at(now + delay)
+            self._timer.again_at(now + max(_RETRY_REFRESH, retry_after(response) or 0.0))
 
     def _after_glare(self, now: float) -> None:
         """The random time after a 491 is over: once more, unless something of the peer is under way (§14.1)."""

@@ -9,7 +9,7 @@ from .client_request import ClientRequest
 from .clock import Alarm
 from .dialog import IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
 from .errors import LocalProtocolError, SipError
-from .invite_dialog import InviteDialog
+from .invite_dialog import InviteDialog, read_success
 from .offer_exchange import OFFER_SENT, WITHDRAW, has_description
 from .orders import CancelRequest, SendAck
 from .reliable_provisional import is_reliable
@@ -186,6 +186,7 @@ class ClientSession(Session):
             if leg.ack is not None:
                 self._host.order(SendAck(leg.ack))  # §13.2.2.4: each repetition is acknowledged
             return
+        read_success(response)
         if leg is None:
             leg = self._new_leg(response)
         leg.dialog.confirm(response)

@@ -63,6 +63,7 @@ class ServerSession(Session):
         *,
         secure: bool = False,
     ) -> None:
+        expires = request.expires  # a malformed one is refused before any clock runs
         super().__init__(host, request, INVITED)
         self.transaction = transaction
         self.local_tag = host.identifiers.token()
@@ -84,7 +85,6 @@ class ServerSession(Session):
         self._repeat = Alarm(host.clocks, self._repeat_progress)
         self._repeat.set(retry_at=now + REPEAT_EVERY)
         self._expiry = Alarm(host.clocks, self._invitation_expired)
-        expires = request.expires
         if expires is not None:
             self._expiry.set(expire_at=now + expires)
         self._patience = Alarm(host.clocks, self._never_answered)

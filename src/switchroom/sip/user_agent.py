@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from .client_request import Authenticator, ClientRequest
 from .clock import Clock
-from .dialog import DialogId, id_of_request, secure_contact
+from .dialog import TARGET_REFRESH, DialogId, id_of_request, secure_contact
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .headers import ACCEPT, JOIN, REPLACES, SESSION_EXPIRES, Address, Join, MediaType, Replaces
 from .invite_dialog import InviteDialog
@@ -560,6 +560,8 @@ class UserAgent:
             status = 405 if method in KNOWN_METHODS else 501
             self.respond_to(transaction, request, status, None, (("Allow", ", ".join(settings.allow)),))
             return True
+        if method in TARGET_REFRESH:
+            _read_ways(request)
         if isinstance(request.uri, OpaqueUri):
             self.respond_to(transaction, request, 416)  # §8.2.2.1
             return True
@@ -653,6 +655,11 @@ def _references(request: Request) -> tuple[Replaces | None, Join | None]:
     if replaces is not None and join is not None:
         raise RemoteProtocolError("Replaces and Join exclude each other (RFC 3911 §4)", 400)
     return replaces, join
+
+
+def _read_ways(request: Request) -> None:
+    """Raise ParseError (400) now for what would else do so when the request is answered: Contact, Route, Record-Route."""
+    _ = request.contacts, request.routes, request.record_routes
 
 
 def _preference(contact: Address) -> float:

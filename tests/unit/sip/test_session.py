@@ -8,7 +8,7 @@ from tests.unit.sip.pump import Node, Pump
 
 from switchroom.sip.errors import LocalProtocolError, TransportError
 from switchroom.sip.layer import CancelReceived, ResponseFailed
-from switchroom.sip.message import Request, Response
+from switchroom.sip.message import Request, Response, parse
 from switchroom.sip.session_client import ClientSession
 from switchroom.sip.session_events import (
     Carries,
@@ -488,6 +488,50 @@ def bye_from(node: Node, tag: str) -> Request:
     assert session.local_tag == tag
     assert session.dialog is not None
     return session.dialog.create_request("BYE")
+
+
+class TestMalformed:
+    """A 2xx that cannot be understood ends the request, before half of it was acted on (§8.1.3)."""
+
+    @staticmethod
+    def spoil(pump: Pump, alice: Node, name: str) -> None:
+        receive = alice.receive
+
+        def spoiled(data: bytes, source: str, now: float) -> None:
+            message = parse(data)
+            if isinstance(message, Response) and message.status == 200 and message.cseq.method in ("INVITE", "UPDATE"):
+                message.headers.set(name, "<<<,")
+            receive(message.encode(), source, now)
+
+        alice.receive = spoiled  # type: ignore[method-assign]
+
+    @pytest.mark.parametrize("name", ["Contact", "Record-Route", "Session-Expires", "Allow", "Content-Type"])
+    def test_2xx_to_the_invite(self, name: str) -> None:
+        pump, alice, bob = pair()
+        self.spoil(pump, alice, name)
+        caller = call(pump, alice, bob)
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run()
+        assert ends(alice) == [(EndReason.TRANSPORT, 503)]
+        assert ends(bob) == [(EndReason.NO_ACK, None)]
+        assert not caller.legs
+        assert not alice.heard(SessionAnswered)
+        pump.assert_clean()
+
+    @pytest.mark.parametrize("name", ["Contact", "Session-Expires", "Allow", "Content-Type"])
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_2xx_to_a_change(self, method: str, name: str) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        self.spoil(pump, alice, name)
+        change = caller.reinvite(pump.now, OFFER) if method == "INVITE" else caller.update(pump.now, OFFER)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingOffer).modification.accept(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.heard(ModificationCompleted) == [ModificationCompleted(caller, change, None, Carries.NOTHING)]
+        assert caller.outgoing is None
+        assert caller.exchange is not None
+        assert not caller.exchange.pending
 
 
 class TestForks:

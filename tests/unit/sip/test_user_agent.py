@@ -8,6 +8,7 @@ import pytest
 from tests.unit.sip.calls import ANSWER, NO_TIMER, OFFER, call, ends, pair, talk
 from tests.unit.sip.pump import Node, Pump, address
 
+from switchroom.sip.client_request import ClientRequest
 from switchroom.sip.digest import DigestClient, Login
 from switchroom.sip.errors import LocalProtocolError, TransportError
 from switchroom.sip.headers import Address
@@ -125,6 +126,49 @@ class TestChecks:
         assert response is not None
         assert response.status == 420
         assert response.headers.get("Unsupported") == "foo, bar"
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [("Contact", "<<<,")],
+            [("Contact", "<sip:x@x.example>"), ("Route", "<<<,")],
+            [("Contact", "<sip:x@x.example>"), ("Record-Route", "<<<,")],
+            [("Contact", "<sip:x@x.example>"), ("Expires", "30"), ("Expires", "40")],
+        ],
+    )
+    def test_an_invite_that_cannot_be_understood(self, lines: list[tuple[str, str]]) -> None:
+        """400 at once, and nothing is left of it: no clock, and no error when the application answers."""
+        pump, bob = alone()
+        invite = Request.build(
+            "INVITE", "sip:bob@bob.example", from_="<sip:x@x.example>;tag=x", to="<sip:bob@bob.example>", call_id="bad",
+            cseq=1, headers=[("Via", "SIP/2.0/UDP x.example;branch=z9hG4bKbad"), *lines],
+        )  # fmt: skip
+        pump.inject("x.example", "bob.example", invite)
+        pump.run(pump.now + 0.05)
+        assert [response.status for _, response in pump.sent("bob", 400)] == [400]  # type: ignore[union-attr]
+        assert not bob.events
+        pump.run()
+        pump.assert_clean()
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "REFER", "SUBSCRIBE", "NOTIFY"])
+    def test_a_target_refresh_request_with_a_malformed_contact(self, method: str) -> None:
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        assert caller.leg is not None
+        before = len(bob.events)
+        request = caller.leg.dialog.create_request(method, headers=[("Contact", "<<<,")])
+        alice.agent.send(request, pump.now) if method != "INVITE" else alice.agent.start(
+            ClientRequest(request, alice.agent), pump.now
+        )
+        pump.run(pump.now + 0.05)
+        assert pump.sent("bob", 400, method)
+        assert len(bob.events) == before
+        caller.update(pump.now, b"v=0 new")  # nothing of it is in the way
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingOffer).modification.accept(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.last(ModificationCompleted).carries is Carries.ANSWER
+        assert not called.ended
 
     def test_merged(self) -> None:
         """§8.2.2.2: the same request over another path, outside dialogs only."""

@@ -1,4 +1,4 @@
-"""One queue for the deadlines of many items; timers.py has what waits in it.  It may be compiled, as nobody subclasses it."""
+"""One queue for all deadlines; timers.py has what waits in it.  Nobody subclasses it: it can be compiled."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _SIP_URI: Final = re.compile(
 )
 # The form that most have; the host is group 1 of its own, for is_host to judge.  A sole parameter is not repeated.
 PLAIN_SIP_URI: Final = (
-    rf"sips?:(?:[{_UNRESERVED}&=+$,;?/]++@)?([A-Za-z0-9_.-]++)(?::[1-9][0-9]{{0,3}})?"
+    rf"sips?:(?:[{_UNRESERVED}&=+$,;?/]++@)?([A-Za-z0-9_.-]++)(?::(?:[1-5][0-9]{{4}}|[1-9][0-9]{{0,3}}))?"
     rf"(?:;[a-z-]++(?:=[{_UNRESERVED}]++)?)?"
 )
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")

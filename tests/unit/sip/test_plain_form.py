@@ -35,6 +35,7 @@ def test_the_usual_form_is_plain() -> None:
     assert is_plain_response(header())
     assert is_plain_request(header(Max_Forwards=None), "INVITE", URI)
     assert is_plain_request(header(From="f:<sip:a@b>;TAG=1"), "INVITE", URI)
+    assert is_plain_request(header(), "INVITE", "sip:b@192.0.2.1:59999")
     several = "Route: <sip:a;lr>\r\nRoute: <sip:b;lr>"
     assert is_plain_request(header(Route=several), "INVITE", URI)
 
@@ -92,7 +93,23 @@ PIECES = st.lists(
     st.sampled_from(
         [
             *(*HOSTS, "sip:", "sips:", "SIP:", "@", "<", ">", ":", ";", "=", ";tag=", ";lr", ";a=b", '"', "\\"),
-            *(" ", "\t", "5060", "0", "99999", "%", "%41", ",", "?", "é", "\udcff", "INVITE", "1 ", "4294967296"),
+            *(
+                " ",
+                "\t",
+                "5060",
+                "49152",
+                "0",
+                "99999",
+                "%",
+                "%41",
+                ",",
+                "?",
+                "é",
+                "\udcff",
+                "INVITE",
+                "1 ",
+                "4294967296",
+            ),
         ]
     ),
     max_size=9,

@@ -15,8 +15,8 @@ from switchroom.sip.errors import TransportError
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 
-def upgrade(subprotocol: str | None = "sip") -> bytes:
-    line = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+def upgrade(subprotocol: str | None = "sip", more: str = "") -> bytes:
+    line = (f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else "") + more
     return (
         "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{line}\r\n"
@@ -78,6 +78,37 @@ def test_an_upgrade_without_the_subprotocol_sip_is_refused(run: Any, subprotocol
             assert head.startswith(b"HTTP/1.1 400 ")
             await reader.read()
             assert endpoint.counters["websocket_refused"] == 1
+            writer.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed", "status"),
+    [
+        (["https://localhost"], (), 101),  # a page of the host that it connects to
+        (["https://LocalHost:8443"], (), 101),  # whatever its port
+        (["https://evil.example"], (), 403),
+        (["https://localhost.evil.example"], (), 403),
+        (["null"], (), 403),  # a file, or a page in a sandbox
+        ([""], (), 403),
+        (["https://localhost", "https://evil.example"], (), 403),
+        (["https://phone.example"], ("https://Phone.example",), 101),
+        (["https://phone.example:444"], ("https://phone.example",), 403),
+        (["https://evil.example"], ("*",), 101),
+    ],
+)
+def test_pages_of_foreign_origin_are_refused(
+    run: Any, origins: list[str], allowed: tuple[str, ...], status: int
+) -> None:
+    """RFC 6455 §10.2: any page that a browser inside the network shows could speak SIP to us otherwise."""
+
+    async def main() -> None:
+        async with answering(websocket_origins=allowed) as endpoint:
+            reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.listeners[0].port)
+            writer.write(upgrade(more="".join(f"Origin: {origin}\r\n" for origin in origins)))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 %d " % status)
+            assert endpoint.counters.get("websocket_refused", 0) == (status == 403)
             writer.close()
 
     run(main)

@@ -93,13 +93,16 @@ class Endpoint:
         supported: Collection[str] = (),
         reuse_port: bool = False,
         websocket_path: str = "/",
+        websocket_origins: Collection[str] = (),
     ) -> None:
         """*listen*: transport:address:port each, as for `address.parse_listen`.
 
         *wall* gives seconds since 1970, for the tap.  *advertise* is the host or host:port to show to peers instead of
         our own address: for all listeners, or by the listener's text.  *supported* are the option tags that the
         handlers understand (a request that requires others is answered 420).  *websocket_path* is asked for on
-        WebSocket connections that we open.
+        WebSocket connections that we open.  *websocket_origins* are those whose web pages may connect to us
+        ("https://phone.example.com"; "*": any), besides pages of the host that they connect to; programs that are no
+        browsers always may.
         """
         self._listen = [parse_listen(text) for text in listen]
         self._users: list[TransactionUser] = []
@@ -115,6 +118,7 @@ class Endpoint:
         self._supported = frozenset(supported)
         self._reuse_port = reuse_port
         self._websocket_path = websocket_path
+        self._websocket_origins = websocket_origins
         self._handlers: dict[str, Handler] = {}
         self._address_listeners: list[Callable[[Flow, tuple[str, int]], object]] = []
         self._flow_listeners: list[Callable[[Flow, TransportError | None], object]] = []
@@ -160,6 +164,7 @@ class Endpoint:
             advertise=self._advertise,
             reuse_port=self._reuse_port,
             websocket_path=self._websocket_path,
+            websocket_origins=self._websocket_origins,
         )
         resolver = DnsResolver() if self._resolver is None else self._resolver
         self._dns = DnsCache(resolver, self._loop.time, self._limits.remembered)

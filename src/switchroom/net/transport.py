@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from ..sip.errors import LocalProtocolError, TransportError
@@ -85,6 +85,7 @@ class Transports:
         advertise: str | Mapping[str, str] | None = None,
         reuse_port: bool = False,
         websocket_path: str = "/",
+        websocket_origins: Collection[str] = (),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = limits
@@ -98,6 +99,7 @@ class Transports:
         self._advertise = _advertised(advertise)
         self._reuse_port = reuse_port
         self._websocket_path = websocket_path
+        self._websocket_origins = frozenset(origin.lower() for origin in websocket_origins)
         self._complaints = Complaints(self.loop.time, limits.remembered)
         self._sources = SourceAddresses(self.loop, limits.remembered)
         self._timers = TimerQueue()
@@ -453,6 +455,7 @@ class Transports:
                 name=name,
                 largest=self._largest_message,
                 path=self._websocket_path,
+                origins=self._websocket_origins,
             )
         return StreamConnection(self, transport, accepted=accepted, name=name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Final
 
 from websockets.client import ClientProtocol
@@ -15,19 +16,20 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from ..sip.errors import TransportError
-from .address import host_port
+from .address import host_port, split_host_port
 from .stream import OPEN, OPENING, StreamConnection, StreamOwner
 
 SUBPROTOCOL: Final = Subprotocol("sip")
 """RFC 7118 §4: without agreement on it there is no SIP."""
 
 _logger: Final = logging.getLogger(__name__)
+_logger.setLevel(logging.WARNING)  # what it says of each connection and each frame is for those who ask for it here
 
 
 class WebSocketConnection(StreamConnection):
     """A WebSocket: each of its messages is one SIP message, or one keep-alive."""
 
-    __slots__ = ("_fragments", "_path", "_protocol", "_text")
+    __slots__ = ("_fragmented", "_fragments", "_origins", "_path", "_protocol", "_text")
 
     def __init__(
         self,
@@ -38,10 +40,14 @@ class WebSocketConnection(StreamConnection):
         name: str = "",
         largest: int,
         path: str = "/",
+        origins: Collection[str] = (),
     ) -> None:
+        """*path* is asked for when we connect; *origins* are those whose pages may connect to us, see `_foreign`."""
         super().__init__(owner, transport_name, accepted=accepted, name=name)
         self.strict_pong = True  # RFC 6455 §5.5.2: whoever speaks WebSocket answers a ping
-        self._fragments: list[bytes] = []
+        self._fragmented = False
+        self._fragments = bytearray()
+        self._origins = origins
         self._path = path
         self._text = False
         self._protocol: ServerProtocol | ClientProtocol
@@ -69,6 +75,11 @@ class WebSocketConnection(StreamConnection):
                 self._frame(event)
             elif isinstance(event, Request):
                 assert isinstance(protocol, ServerProtocol)
+                origin = _foreign(event, self._origins)
+                if origin is not None:
+                    protocol.send_response(protocol.reject(403, "Pages of this origin may not connect.\n"))
+                    self._refuse(TransportError(f"it is opened by a page of {origin}: name it in websocket_origins"))
+                    return
                 protocol.send_response(protocol.accept(event))
                 if protocol.state is State.OPEN:
                     self._flush()
@@ -88,7 +99,7 @@ class WebSocketConnection(StreamConnection):
         if protocol.close_expected() or protocol.state is State.CLOSED:
             self.close()
         elif self._state == OPEN:
-            self.message_pending(bool(self._fragments) or not events)
+            self.message_pending(self._fragmented or not events)
 
     def _client_response(self) -> None:
         protocol = self._protocol
@@ -118,10 +129,12 @@ class WebSocketConnection(StreamConnection):
             if frame.fin:
                 self._message(data)
                 return
-        self._fragments.append(data)
+        self._fragmented = True
+        self._fragments += data
         if frame.fin:
-            whole = b"".join(self._fragments)
-            self._fragments = []
+            whole = bytes(self._fragments)
+            self._fragments.clear()
+            self._fragmented = False
             self._message(whole)
 
     def _message(self, data: bytes) -> None:
@@ -166,6 +179,24 @@ class WebSocketConnection(StreamConnection):
             if data:  # the empty one means the end of the stream: `close_expected` says so too
                 transport.write(data)
         return self._within_bounds(transport)
+
+
+def _foreign(request: Request, allowed: Collection[str]) -> str | None:
+    """The origin of the page that opens this WebSocket, if it is one that may not (RFC 6455 §10.2).
+
+    A browser lets any page connect to anywhere, also into the network that the browser is in, and says in Origin
+    which page it was.  It may be a page of the host that it connects to, on whatever port, or one of *allowed*
+    ("*": any).  Phones and servers are no browsers and send no Origin.
+    """
+    origins = request.headers.get_all("Origin")
+    if not origins or "*" in allowed:
+        return None
+    origin = ", ".join(origins).strip()
+    if origin.lower() in allowed:
+        return None
+    page, _ = split_host_port(origin.lower().partition("://")[2])
+    hosts = {split_host_port(host.strip().lower())[0] for host in request.headers.get_all("Host")}
+    return None if page and hosts == {page} else origin
 
 
 def _is_utf8(data: bytes) -> bool:

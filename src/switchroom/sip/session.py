@@ -10,7 +10,7 @@ from .client_usage import retry_after
 from .clock import Alarm
 from .dialog import IN_END, Dialog, asks_for_sips, secure_contact
 from .errors import LocalProtocolError, SipError
-from .headers import SESSION_EXPIRES
+from .headers import MIN_SE, SESSION_EXPIRES
 from .invite_dialog import InviteDialog, read_success
 from .modification import IncomingModification, OutgoingModification, glare_delay
 from .offer_exchange import RECEIVE_OFFER, WITHDRAW, OfferExchange, has_description
@@ -30,6 +30,7 @@ from .session_events import (
 )
 from .session_host import SessionHost
 from .session_table import (
+    ANSWERED,
     CANCELLING,
     CONFIRMED,
     DO_HANG_UP,
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
     from .transaction import ServerTransaction
 
 _RETRY_REFRESH: Final = 5.0
-"""Seconds until a session refresh that could not be sent, or was refused, is tried again."""
+"""Seconds until a session refresh that could not be sent, or was refused, is tried again at the earliest."""
+_LATER: Final = frozenset((0, 500, 503))
+"""What a refresh by UPDATE meets that may fare better later: no way to the peer, or a peer that is busy."""
 _SEPARATE_USAGES: Final = frozenset(("REFER", "SUBSCRIBE", "NOTIFY"))
 """Whose 481 concerns a subscription, not the session in the same dialog (RFC 5057 §5.1)."""
 
@@ -288,11 +291,12 @@ class Session:
         request, leg, transaction = modification.request, modification.leg, modification.transaction
         if modification.done:
             raise LocalProtocolError(f"this {request.method} was answered already, or withdrawn")
-        response = request.create_response(status, reason)
+        if not 200 <= status < 700:
+            raise LocalProtocolError("a change is accepted or rejected by a final response")
+        response = request.create_response(status, reason, headers=headers)
         offers = False
         described = has_description(request)
-        if 200 <= status < 300:
-            self._fill_success(response, headers, request, leg, now, timed=request.method != "PRACK")
+        if status < 300:
             if body:
                 response.headers.set("Content-Type", content_type or "application/sdp")
                 response.body = body
@@ -300,12 +304,10 @@ class Session:
                 raise LocalProtocolError("the offer must be answered by a session description (RFC 3264 §5)")
             if described or request.method == "INVITE":
                 offers = leg.sent(response) is Carries.OFFER
+            self._fill_success(response, request, leg, now, timed=request.method != "PRACK")
             leg.dialog.refresh_target(request)
-        else:
-            for name, value in headers:
-                response.headers.add(name, value)
-            if described:
-                leg.exchange.step(WITHDRAW)
+        elif described:
+            leg.exchange.step(WITHDRAW)
         modification.done = True
         self._pending.pop(transaction, None)
         self._host.unwatch(transaction)
@@ -317,7 +319,6 @@ class Session:
     def _fill_success(
         self,
         response: Response,
-        headers: Iterable[tuple[str, str]],
         request: Request,
         leg: InviteDialog,
         now: float,
@@ -331,15 +332,16 @@ class Session:
             for name, value in self._host.capabilities():
                 add(name, value)
             refreshes = request.method == "INVITE" or request.headers.one(SESSION_EXPIRES) is not None
-            if refreshes and self.state in (INVITED, CONFIRMED):
+            if refreshes and self.state in (INVITED, ANSWERED, CONFIRMED):
                 self._grant(response, request, now)
-        for name, value in headers:
-            add(name, value)
 
     def _grant(self, response: Response, request: Request, now: float) -> None:
         granted = grant(request, self._host.session_timer)
         if not isinstance(granted, Grant):
             return
+        floor = request.headers.one(MIN_SE)
+        if floor is not None:
+            self.min_se = max(self.min_se, floor.seconds)  # RFC 4028 §7.4
         if granted.interval is not None:
             response.headers.add("Session-Expires", f"{granted.interval};refresher={granted.refresher}")
             if granted.require:
@@ -455,9 +457,9 @@ class Session:
         self.outgoing = modification
         host.start(handle, now)
 
-    def _timer_settings(self) -> SessionTimerSettings:
+    def _timer_settings(self) -> SessionTimerSettings | None:
         settings = self._host.session_timer
-        if self._timer.running:
+        if settings is not None and self._timer.running:
             return settings._replace(interval=self._timer.interval)
         return settings
 
@@ -544,7 +546,7 @@ class Session:
         if self.state != CONFIRMED:
             return False
         settled = response.headers.one(SESSION_EXPIRES)
-        if settled is None:
+        if settled is None or self._host.session_timer is None:
             self._timer.end()
             return False
         self._timer.wind(settled.seconds, settled.refresher != "uas", now)
@@ -600,8 +602,13 @@ class Session:
         elif response is None and error is None:
             if leg is self.leg:
                 self._lose(EndReason.TIMEOUT, now, 408)
+        elif modification.refresh and modification.method == "UPDATE" and status not in _LATER:
+            leg.allow = tuple(method for method in leg.allow if method != "UPDATE")
+            self.refresh(now)
         elif modification.refresh:
-            self._timer.again_at(now + max(_RETRY_REFRESH, retry_after(response) or 0.0))
+            wait = retry_after(response)
+            delay = (self._timer.expire_at - now) / 2 if wait is None else float(wait)
+            self._timer.again_at(now + max(_RETRY_REFRESH, delay))
 
     def _after_glare(self, now: float) -> None:
         """The random time after a 491 is over: once more, unless something of the peer is under way (§14.1)."""

@@ -33,8 +33,8 @@ class SessionHost(Protocol):
         ...
 
     @property
-    def session_timer(self) -> SessionTimerSettings:
-        """What to ask for and grant of session timers."""
+    def session_timer(self) -> SessionTimerSettings | None:
+        """What to ask for and grant of session timers; None: this user agent has none."""
         ...
 
     @property

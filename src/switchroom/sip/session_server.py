@@ -272,7 +272,7 @@ class ServerSession(Session):
 
     def _send_success(self, response: Response, now: float) -> None:
         leg = self._leg
-        self._fill_success(response, (), self.request, leg, now, timed=True)
+        self._fill_success(response, self.request, leg, now, timed=True)
         offers = self._sent(response) is Carries.OFFER
         self._remember()
         leg.dialog.step(IN_SUCCESS)

@@ -78,15 +78,16 @@ class TooSmall(NamedTuple):
 
 
 def request_headers(
-    settings: SessionTimerSettings, *, min_se: int = 0, refresher: str | None = None
+    settings: SessionTimerSettings | None, *, min_se: int = 0, refresher: str | None = None
 ) -> list[tuple[str, str]]:
     """Session-Expires and Min-SE of an INVITE or UPDATE of ours (§7.1).
 
     `min_se` is what a 422 or a request of the peer taught us; `refresher` keeps the roles in a refresh (§7.1).
+    Without settings this user agent has no session timers.
     """
-    interval = settings.interval
-    if interval is None:
+    if settings is None or settings.interval is None:
         return []
+    interval = settings.interval
     floor = max(min_se, settings.min_se)
     who = refresher or settings.refresher
     lines = [("Session-Expires", f"{max(interval, floor)}" + (f";refresher={who}" if who else ""))]
@@ -95,8 +96,10 @@ def request_headers(
     return lines
 
 
-def grant(request: Request, settings: SessionTimerSettings) -> Grant | TooSmall:
-    """How to answer the session timer part of an INVITE or UPDATE (§9 and its table 2)."""
+def grant(request: Request, settings: SessionTimerSettings | None) -> Grant | TooSmall:
+    """How to answer the session timer part of an INVITE or UPDATE (§9 and its table 2); not at all without settings."""
+    if settings is None:
+        return Grant(None)
     wanted = request.headers.one(SESSION_EXPIRES)
     supported = "timer" in request.supported or "timer" in request.require
     floor = request.headers.one(MIN_SE)

@@ -129,7 +129,7 @@ class UserAgent:
         `expires` seconds without a final response, or `settings.invite_wait`, make it give up by itself.
         """
         lines = self.capabilities()
-        lines += request_headers(self.settings.session_timer)
+        lines += request_headers(self.session_timer)
         if expires is not None:
             lines.append(("Expires", str(expires)))
         lines.extend(headers)
@@ -318,9 +318,9 @@ class UserAgent:
         return self.settings.timers
 
     @property
-    def session_timer(self) -> SessionTimerSettings:
-        """What to ask for and grant of session timers."""
-        return self.settings.session_timer
+    def session_timer(self) -> SessionTimerSettings | None:
+        """What to ask for and grant of session timers; None when `timer` is not among the supported extensions."""
+        return self.settings.session_timer if "timer" in self.settings.supported else None
 
     @property
     def max_early_dialogs(self) -> int:
@@ -601,7 +601,7 @@ class UserAgent:
         if len(self._ringing) >= settings.max_pending_sessions:
             self.respond_to(transaction, request, 503, None, (("Retry-After", str(settings.retry_after)),))
             return
-        granted = grant(request, settings.session_timer)
+        granted = grant(request, self.session_timer)
         if isinstance(granted, TooSmall):
             self.respond_to(transaction, request, 422, None, (("Min-SE", str(granted.min_se)),))
             return
@@ -658,7 +658,7 @@ def _references(request: Request) -> tuple[Replaces | None, Join | None]:
 
 
 def _read_ways(request: Request) -> None:
-    """Raise ParseError (400) now for what would else do so when the request is answered: Contact, Route, Record-Route."""
+    """Raise ParseError (400) now for what else would when the request is answered: Contact, Route, Record-Route."""
     _ = request.contacts, request.routes, request.record_routes
 
 

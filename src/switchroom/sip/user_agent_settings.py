@@ -32,7 +32,7 @@ class UserAgentSettings:
     )  # fmt: skip
     """The methods that are taken; others get 405 or 501."""
     supported: tuple[str, ...] = ("100rel", "timer", "replaces", "199", "norefersub", "tdialog", "join")
-    """The extensions that a peer may require; others get 420."""
+    """The extensions that a peer may require; others get 420.  Without `timer` there are no session timers."""
     accept: tuple[str, ...] = ("application/sdp", "multipart/mixed", "multipart/alternative", "multipart/related")
     """The body types taken in INVITE, UPDATE and PRACK; others get 415.  Other methods are the application's."""
     routes: tuple[Address, ...] = ()

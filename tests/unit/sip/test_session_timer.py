@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.sip.pump import Node, Pump
 
@@ -307,6 +309,110 @@ class TestBetweenTwoUserAgents:
         pump.run(62.0)
         assert alice.heard(SessionRefreshed)
         assert not alice.heard(SessionEnded)
+
+    @pytest.mark.parametrize("status", [405, 501, 488, 420])
+    def test_a_refresh_by_update_that_is_refused_is_tried_by_reinvite(self, status: int) -> None:
+        """RFC 4028 §7.4: as the response asks; what UPDATE is not good for, a re-INVITE may be (§7.2)."""
+        settings = SessionTimerSettings(interval=90)
+        pump, alice, bob = pair(settings, settings)
+        talk(pump, alice, bob)
+        bob.agent.settings = replace(bob.agent.settings, allow=("INVITE", "ACK", "CANCEL", "BYE"))
+        if status not in (405, 501):
+            receive = alice.receive
+
+            def other(data: bytes, source: str, now: float) -> None:
+                receive(data.replace(b"SIP/2.0 405 ", b"SIP/2.0 %d " % status), source, now)
+
+            alice.receive = other  # type: ignore[method-assign]
+        pump.run(46.0)
+        assert [round(at) for at, _ in pump.sent("alice", "UPDATE")] == [45]
+        assert [round(at) for at, _ in pump.sent("alice", "INVITE")] == [0, 45]
+        bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 answer")
+        pump.run(50.0)
+        assert alice.last(SessionRefreshed).by_us
+        assert not alice.heard(ModificationCompleted)
+        pump.run(92.0)
+        bob.last(IncomingOffer).modification.accept(pump.now, b"v=0 answer")
+        pump.run(95.0)
+        assert len(alice.heard(SessionRefreshed)) == 2
+        assert not alice.heard(SessionEnded)
+
+    @pytest.mark.parametrize("status", [500, 503])
+    def test_a_refresh_by_update_that_came_at_the_wrong_time_is_tried_again(self, status: int) -> None:
+        settings = SessionTimerSettings(interval=90)
+        pump, alice, bob = pair(settings, settings)
+        talk(pump, alice, bob)
+        pump.run(44.0)
+        bob.agent.settings = replace(bob.agent.settings, allow=("INVITE", "ACK", "CANCEL", "BYE"))
+        receive = alice.receive
+
+        def other(data: bytes, source: str, now: float) -> None:
+            receive(data.replace(b"SIP/2.0 405 ", b"SIP/2.0 %d " % status), source, now)
+
+        alice.receive = other  # type: ignore[method-assign]
+        pump.run(46.0)
+        bob.agent.settings = replace(bob.agent.settings, allow=(*bob.agent.settings.allow, "UPDATE"))
+        pump.run(60.0)
+        assert [round(at) for at, _ in pump.sent("alice", "UPDATE")] == [45, 53]
+        assert len(alice.heard(SessionRefreshed)) == 1
+
+    def test_a_refresh_that_is_always_refused_is_not_tried_for_ever(self) -> None:
+        """Less and less often, until the session expires (§10)."""
+        pump, alice, bob = pair(SessionTimerSettings(), SessionTimerSettings())
+        talk(pump, alice, bob)
+        bob.agent.settings = replace(bob.agent.settings, allow=("ACK", "CANCEL", "BYE"))
+        pump.run()
+        assert EndReason.SESSION_EXPIRED in {end.reason for node in (alice, bob) for end in node.heard(SessionEnded)}
+        assert len(pump.sent("alice", "UPDATE")) == 1
+        assert 5 < len(pump.sent("alice", "INVITE")) < 15
+        pump.assert_clean()
+
+    def test_an_update_that_overtakes_the_ack_is_granted_its_interval(self) -> None:
+        """A 2xx without Session-Expires would end the timer at the peer, and at the peer alone (§7.2)."""
+        settings = SessionTimerSettings(interval=90)
+        pump, alice, bob = pair(settings, settings)
+        alice.agent.invite(pump.now, bob.aor.uri, from_=alice.aor, body=b"v=0 offer")
+        pump.run(pump.now + 0.1)
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "ACK" and pump.now < 3.0
+        )
+        bob.last(IncomingSession).session.answer(pump.now, b"v=0 answer")
+        pump.run(pump.now + 0.1)
+        alice.last(SessionAnswered).session.update(pump.now)
+        pump.run(200.0)
+        assert not alice.heard(SessionEnded)
+        assert not bob.heard(SessionEnded)
+
+    def test_the_min_se_of_the_peer_holds_for_our_refresh(self) -> None:
+        """§7.4: the largest Min-SE of any request or 422 of the dialog."""
+        pump, alice, bob = pair(SessionTimerSettings(300, 300, "uas"), SessionTimerSettings(interval=90))
+        talk(pump, alice, bob)
+        pump.run(160.0)
+        refresh = pump.sent("bob", "UPDATE")[0][1]
+        assert refresh.headers.get("Min-SE") == "300"
+        assert refresh.headers.get("Session-Expires") == "300;refresher=uac"
+
+    def test_without_the_extension_nothing_is_asked_for_or_granted(self) -> None:
+        """§7.1, §9: who does not list `timer` neither asks for an interval nor grants one."""
+        pump, alice, bob = pair(SessionTimerSettings(), SessionTimerSettings(), supported=("100rel",))
+        talk(pump, alice, bob)
+        (_, invite) = pump.sent("alice", "INVITE")[0]
+        assert "Session-Expires" not in invite.headers
+        assert "Session-Expires" not in alice.last(SessionAnswered).response.headers
+        assert not alice.last(SessionAnswered).session.timer.running
+
+    def test_who_does_not_have_the_extension_ignores_the_others_wish(self) -> None:
+        for supported in (("100rel",), ("timer",)):
+            pump = Pump()
+            alice = pump.node("alice", supported=supported)
+            bob = pump.node("bob", supported=("100rel", "timer") if supported == ("100rel",) else ("100rel",))
+            talk(pump, alice, bob)
+            caller = alice.last(SessionAnswered).session
+            assert not caller.timer.running
+            caller.update(pump.now)
+            pump.run(pump.now + 0.1)
+            assert pump.sent("bob", 200, "UPDATE")
+            assert not caller.timer.running
 
     def test_a_refresh_waits_for_a_change_that_is_under_way(self) -> None:
         settings = SessionTimerSettings(interval=90)

@@ -87,12 +87,22 @@ __all__ = [
 
 
 class TransactionLimits(NamedTuple):
-    """Bounds on what peers may make this layer remember; a request over one is answered 503, and counted."""
+    """Bounds on what peers may make this layer remember; a request over one is answered 503, and counted.
 
-    transactions: int = 1_000_000
+    A transaction lingers for 32 s over UDP, so the defaults are 32 s of more than one process can serve: 7,800 calls a
+    second, each an INVITE and a BYE, and from one address (a trunk, another proxy) half of that.  Count bounds small
+    requests, which take 1 to 3 kB each, and octets large ones, which take two to four times their size until they are
+    answered: 1.5 GB at the very worst, whatever is sent, and some 400 MB of ordinary calls.
+    """
+
+    transactions: int = 500_000
     """Server transactions in all."""
-    transactions_per_source: int = 500_000
+    transactions_per_source: int = 250_000
     """Server transactions that began at one address."""
+    octets: int = 512 * 1024 * 1024
+    """What their requests came in, or once they are answered their responses, in all."""
+    octets_per_source: int = 256 * 1024 * 1024
+    """The same, of those that began at one address."""
     retry_after: int = 10
     """Seconds in the Retry-After of the 503."""
 
@@ -121,6 +131,16 @@ _COUNTERS: Final = (
 )
 
 
+class _Source:
+    """What the server transactions that began at one address take."""
+
+    __slots__ = ("octets", "transactions")
+
+    def __init__(self) -> None:
+        self.transactions = 0
+        self.octets = 0
+
+
 class TransactionLayer:
     """All transactions of one element, and the transport layer's rules that need no transport (RFC 3261 §17, §18).
 
@@ -137,6 +157,7 @@ class TransactionLayer:
         "_framers",
         "_ids",
         "_limits",
+        "_octets",
         "_output",
         "_paths",
         "_queue",
@@ -161,7 +182,8 @@ class TransactionLayer:
         self._answer_delay = other_answer_delay(timers)
         self._clients: dict[str, ClientTransaction] = {}
         self._servers: dict[str, ServerTransaction] = {}
-        self._sources: dict[str, int] = {}
+        self._sources: dict[str, _Source] = {}
+        self._octets = 0
         self._paths: dict[Hashable, dict[Transaction, None]] = {}
         self._framers: dict[Hashable, StreamFramer] = {}
         self._queue = TimerQueue()
@@ -220,13 +242,13 @@ class TransactionLayer:
             message = parse(data, limits=self._limits)
             validate(message)
             if isinstance(message, Request):
-                self._receive_request(message, flow, now)
+                self._receive_request(message, len(data), flow, now)
             else:
                 self._receive_response(message, now)
         except RemoteProtocolError as error:
             self._reject(error, flow)
 
-    def _receive_request(self, request: Request, flow: Flow, now: float) -> None:
+    def _receive_request(self, request: Request, octets: int, flow: Flow, now: float) -> None:
         via = request.via
         method = request.method
         key = server_key(request, via)
@@ -245,15 +267,18 @@ class TransactionLayer:
         if method == "CANCEL":
             cancelled = self._servers.get(key + " INVITE") or self._servers.get(key)
             if cancelled is not None:
-                self._answer_cancel(cancelled, request, self._new_server(key, request, via, flow, now), now)
+                self._answer_cancel(cancelled, request, self._new_server(key, request, octets, via, flow, now), now)
                 return
         bounds = self._bounds
-        if len(self._servers) >= bounds.transactions:
+        source = self._sources.get(flow.remote[0])
+        if len(self._servers) >= bounds.transactions or self._octets + octets > bounds.octets:
             self._refuse("refused_total", request, via, flow)
-        elif self._sources.get(flow.remote[0], 0) >= bounds.transactions_per_source:
+        elif source is not None and (
+            source.transactions >= bounds.transactions_per_source or source.octets + octets > bounds.octets_per_source
+        ):
             self._refuse("refused_source", request, via, flow)
         else:
-            transaction = self._new_server(key, request, via, flow, now)
+            transaction = self._new_server(key, request, octets, via, flow, now)
             self._events.append(RequestReceived(transaction, request, flow))
 
     def _find_server(self, key: str, method: str) -> ServerTransaction | None:
@@ -271,7 +296,9 @@ class TransactionLayer:
             return transaction
         return self._servers.get(f"{key} {method}")
 
-    def _new_server(self, key: str, request: Request, via: Via, flow: Flow, now: float) -> ServerTransaction:
+    def _new_server(
+        self, key: str, request: Request, octets: int, via: Via, flow: Flow, now: float
+    ) -> ServerTransaction:
         method = request.method
         if method == "CANCEL" or key in self._servers:
             key = f"{key} {method}"
@@ -285,7 +312,11 @@ class TransactionLayer:
         transaction.source = source
         transaction.sent_by_port = sent_by_port(via, flow)
         self._servers[key] = transaction
-        self._sources[source] = self._sources.get(source, 0) + 1
+        taken = self._sources.get(source)
+        if taken is None:
+            taken = self._sources[source] = _Source()
+        taken.transactions += 1
+        self._take_octets(transaction, octets)
         self._index(transaction)
         self._queue.touch(transaction)
         return transaction
@@ -576,8 +607,9 @@ class TransactionLayer:
         if transaction.state == TERMINATED:
             self._forget_server(transaction)
         else:
-            if transaction.state >= ACCEPTED:
+            if transaction.state >= ACCEPTED and transaction.request is not None:
                 transaction.request = None
+                self._take_octets(transaction, len(transaction.wire))
             self._queue.touch(transaction)
         return actions
 
@@ -634,12 +666,19 @@ class TransactionLayer:
         if transaction.ack_key:
             del self._servers[transaction.ack_key]
         source = transaction.source
-        count = self._sources[source] - 1
-        if count:
-            self._sources[source] = count
-        else:
+        self._take_octets(transaction, 0)
+        taken = self._sources[source]
+        taken.transactions -= 1
+        if not taken.transactions:
             del self._sources[source]
         self._release(transaction)
+
+    def _take_octets(self, transaction: ServerTransaction, octets: int) -> None:
+        """Count *octets* for a transaction from now on, in place of what was counted before."""
+        more = octets - transaction.octets
+        transaction.octets = octets
+        self._octets += more
+        self._sources[transaction.source].octets += more
 
     def _release(self, transaction: Transaction) -> None:
         transaction.request = None

@@ -425,10 +425,11 @@ class ServerTransaction(Transaction):
     """A request of the peer's and our responses to it (RFC 3261 §17.2), begun: it has just arrived.
 
     It is answered 100 at `trying_at` if nothing else was sent by then, and not at all after `end_at`.  `source` is the
-    address that it came from, `sent_by_port` the port of its Via, `ack_key` that of an RFC 2543 client's ACK.
+    address that it came from, `sent_by_port` the port of its Via, `ack_key` that of an RFC 2543 client's ACK, `octets`
+    the size of what is held for it.
     """
 
-    __slots__ = ("ack_key", "failure_told", "sent_by_port", "source", "user")
+    __slots__ = ("ack_key", "failure_told", "octets", "sent_by_port", "source", "user")
 
     def __init__(self, key: str, method: str, flow: Flow, request: Request, trying_at: float, end_at: float) -> None:
         if method == "INVITE":
@@ -440,6 +441,7 @@ class ServerTransaction(Transaction):
         self.source = flow.remote[0]
         self.sent_by_port = flow.remote[1]
         self.ack_key = ""
+        self.octets = 0
         self.failure_told = False
         self.user: object = None
         """Whoever answers it: a note of the driver, which tells that one what becomes of it."""

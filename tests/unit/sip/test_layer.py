@@ -139,6 +139,7 @@ def assert_empty(layer: TransactionLayer) -> None:
     assert layer.server_transactions == 0
     assert layer.next_timer() == NEVER
     assert not layer._sources
+    assert layer._octets == 0
     assert not layer._paths
     assert len(layer._queue) == 0
 
@@ -1315,6 +1316,48 @@ def test_too_many_transactions_are_answered_503() -> None:
     assert_empty(layer)
     layer.receive(wire("MESSAGE"), flows[0], 200.0)
     arrived(layer)
+
+
+def big(number: int, method: str = "MESSAGE") -> bytes:
+    return wire(method, via=f"SIP/2.0/UDP h;rport;branch=z9hG4bK{number}", more=f"Subject: {'x' * 7000}\r\n")
+
+
+def test_what_transactions_hold_is_bounded_in_octets() -> None:
+    layer = new_layer(bounds=TransactionLimits(octets=40_000, octets_per_source=15_000))
+    for number, (host, passes) in enumerate(
+        [("192.0.2.10", 1), ("192.0.2.10", 1), ("192.0.2.10", 0), ("192.0.2.11", 1), ("192.0.2.12", 1),
+         ("192.0.2.13", 1), ("192.0.2.14", 0)]
+    ):  # fmt: skip
+        layer.receive(big(number), UDP._replace(remote=(host, 5060)), 0.0)
+        assert len(layer.take_events()) == passes
+    assert (layer.counters["refused_source"], layer.counters["refused_total"]) == (1, 1)
+    assert all(data.startswith(b"SIP/2.0 503 ") for data in sent(layer))
+    assert layer._octets == sum(len(big(number)) for number in (0, 1, 3, 4, 5))
+    pass_time(layer, 100.0)
+    layer.take_events()
+    assert_empty(layer)
+
+
+@pytest.mark.parametrize(("method", "status"), [("MESSAGE", 200), ("INVITE", 200), ("INVITE", 486)])
+def test_of_a_request_that_was_answered_the_answer_is_what_counts(method: str, status: int) -> None:
+    layer = new_layer(bounds=TransactionLimits(octets=9_000))
+    octets = 0
+    for number in range(5):
+        layer.receive(big(number, method), UDP, 0.0)
+        event = arrived(layer)
+        if method == "INVITE":
+            reply(layer, event, 180, 0.0)
+            assert layer._octets == octets + len(big(number, method)), "an INVITE that rings is held"
+        layer.take_output()
+        reply(layer, event, status, 0.0)
+        octets += len(sent(layer)[0])
+        assert layer._octets == octets
+        layer.receive(big(number, method), UDP, 0.1)
+        layer.take_output()
+        assert layer._octets == octets
+    pass_time(layer, 100.0)
+    layer.take_events()
+    assert_empty(layer)
 
 
 def test_transactions_opened_and_ended_leave_the_heap_as_small_as_before() -> None:

@@ -89,17 +89,34 @@ def _render(via: Via, params: Params) -> str:
 
 
 def response_flow(via: Via, flow: Flow) -> Flow:
-    """Where to send the responses to a request that came on *flow* with *via* on top (§18.2.2; RFC 3581 §4)."""
+    """Where to send the responses to a request that came on *flow* with *via* on top (§18.2.2; RFC 3581 §4).
+
+    A maddr counts where it is "the address listed there"; that of a name would first have to be asked for, and the
+    source is where the peer is.  A multicast one is sent to with the time to live of 1 that systems begin with,
+    whatever the ttl says: nobody's request makes us heard beyond the link.
+    """
     if flow.transport != UDP:
         return flow
     params = via.params
     if params.has("maddr"):
         maddr = via.maddr
-        if maddr is not None and (is_ipv4(maddr) or ipv6_groups(maddr) is not None):
+        if maddr is not None and _is_elsewhere(maddr):
             return flow._replace(remote=(maddr, sent_by_port(via, flow)))
     if params.has("rport") or sent_by_port(via, flow) == flow.remote[1]:
         return flow
     return flow._replace(remote=(flow.remote[0], sent_by_port(via, flow)))
+
+
+def _is_elsewhere(host: str) -> bool:
+    """Whether *host* is an address, and none that means this host or all of the link.
+
+    A request from outside would otherwise have its answers sent to any port of services that listen to this host only.
+    """
+    if is_ipv4(host):
+        return host.partition(".")[0] not in ("0", "127") and host != "255.255.255.255"
+    groups = ipv6_groups(host)
+    # ::/96 has :: and ::1, and IPv4 addresses are in it and in ::ffff:0:0/96
+    return groups is not None and (any(groups[:5]) or groups[5] not in (0, 0xFFFF))
 
 
 def sent_by_port(via: Via, flow: Flow) -> int:

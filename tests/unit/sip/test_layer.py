@@ -880,6 +880,8 @@ FROM = ("198.51.100.9", 40123)
             "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;rport=40123;received=198.51.100.9, SIP/2.0/TCP b;branch=z9hG4bK2",
             FROM,
         ),
+        # maddr that is the source itself
+        ("SIP/2.0/UDP 198.51.100.9:5070;maddr=198.51.100.9;branch=z9hG4bK1", None, ("198.51.100.9", 5070)),
         # maddr, if it is an address
         ("SIP/2.0/UDP 198.51.100.9:5070;maddr=224.0.1.75;branch=z9hG4bK1", None, ("224.0.1.75", 5070)),
         ("SIP/2.0/UDP 198.51.100.9;maddr=[2001:db8::1];branch=z9hG4bK1", None, ("2001:db8::1", 5060)),
@@ -901,6 +903,27 @@ def test_where_a_response_to_a_datagram_goes(via: str, stamped: str | None, to: 
     ((where, data),) = layer.take_output()
     assert where == flow._replace(remote=to)
     assert parse(data).headers.get("Via") == text
+
+
+@pytest.mark.parametrize(
+    "maddr",
+    ["127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "255.255.255.255", "[::]", "[::1]", "[0:0::0:1]", "[::127.0.0.1]",
+     "[::ffff:127.0.0.1]", "[::ffff:192.0.2.1]", "[1::1::1]", "256.1.1.1"],
+)  # fmt: skip
+def test_no_maddr_leads_to_services_of_this_host_or_to_everybody(maddr: str) -> None:
+    layer = new_layer()
+    via = f"SIP/2.0/UDP 198.51.100.9:5070;maddr={maddr};branch=z9hG4bK1"
+    layer.receive(wire("OPTIONS", via=via), UDP._replace(remote=FROM), 0.0)
+    reply(layer, arrived(layer), 200, 0.1)
+    assert layer.take_output()[0][0].remote == ("198.51.100.9", 5070)
+
+
+def test_maddr_of_a_peer_on_this_host() -> None:
+    layer = new_layer()
+    flow = UDP._replace(remote=("127.0.0.1", 40123))
+    layer.receive(wire("OPTIONS", via="SIP/2.0/UDP 127.0.0.1:5070;maddr=127.0.0.1;branch=z9hG4bK1"), flow, 0.0)
+    reply(layer, arrived(layer), 200, 0.1)
+    assert layer.take_output()[0][0].remote == ("127.0.0.1", 5070)
 
 
 def test_ipv6() -> None:

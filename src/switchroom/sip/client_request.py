@@ -72,7 +72,8 @@ class ClientRequest:
         destination: Flow | Uri | None = None,
     ) -> None:
         self.request = request
-        self.owner = owner
+        self.owner: RequestOwner | None = owner
+        """Who gets the responses; None once what may still come matters to nobody."""
         self.dialog = dialog
         self.destination = destination
         self.cancelled = False

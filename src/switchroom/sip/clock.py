@@ -40,15 +40,25 @@ class Clock(Timed):
 
 
 class Alarm(Clock):
-    """A clock that goes off once: it clears itself and calls back."""
+    """A clock that goes off once: it clears itself and calls back.
+
+    Whoever has an alarm that calls its own method is in a cycle with it, until `release`.
+    """
 
     __slots__ = ("_call",)
 
     def __init__(self, queue: TimerQueue, call: Callable[[float], None]) -> None:
         super().__init__(queue)
-        self._call = call
+        self._call: Callable[[float], None] | None = call
 
     def fire(self, now: float) -> None:
         """Clear both deadlines, and call back."""
         self.retry_at = self.expire_at = NEVER
-        self._call(now)
+        call = self._call
+        assert call is not None  # one that is released is not queued
+        call(now)
+
+    def release(self) -> None:
+        """Stop for good, and forget whom to call."""
+        self.stop()
+        self._call = None

@@ -12,7 +12,6 @@ from .session_events import Carries
 if TYPE_CHECKING:
     from .dialog import Dialog
     from .message import Message, Request, Response
-    from .session import Session
 
 
 class InviteDialog:
@@ -29,11 +28,9 @@ class InviteDialog:
         "exchange",
         "order",
         "prack_due",
-        "session",
     )
 
-    def __init__(self, session: Session, dialog: Dialog) -> None:
-        self.session = session
+    def __init__(self, dialog: Dialog) -> None:
         self.dialog = dialog
         self.exchange = OfferExchange()
         self.order = ProvisionalOrder()

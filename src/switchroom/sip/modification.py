@@ -9,6 +9,7 @@ from .offer_exchange import WITHDRAW
 
 if TYPE_CHECKING:
     from .client_request import ClientRequest
+    from .clock import Alarm
     from .invite_dialog import InviteDialog
     from .message import Request, Response
     from .session import Session
@@ -88,15 +89,24 @@ class OutgoingModification:
 class IncomingModification:
     """A re-INVITE, UPDATE or PRACK of the peer that the application decides about, once."""
 
-    __slots__ = ("done", "leg", "request", "session", "transaction")
+    __slots__ = ("done", "leg", "patience", "request", "session", "transaction")
 
     def __init__(self, session: Session, leg: InviteDialog, transaction: ServerTransaction, request: Request) -> None:
         self.session = session
+        self.patience: Alarm | None = None
+        """Goes off when the application has not decided in time."""
         self.leg = leg
         self.transaction = transaction
         self.request = request
         self.done = False
         """Whether it was answered, or withdrawn by the peer."""
+
+    def settle(self) -> None:
+        """There is nothing to decide any more."""
+        self.done = True
+        if self.patience is not None:
+            self.patience.release()
+            self.patience = None
 
     def accept(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .client_request import ClientRequest
@@ -273,9 +274,21 @@ class Session:
             self._pending[transaction] = modification
             self.answer_modification(modification, now, 200, None, (), b"", None)
             return
-        self._pending[transaction] = modification
-        self._host.watch(transaction, self)
+        self._await_decision(modification, now)
         self._host.emit(IncomingOffer(self, modification, Carries.OFFER if described else Carries.NOTHING))
+
+    def _await_decision(self, modification: IncomingModification, now: float) -> None:
+        """The application decides, but not for ever: meanwhile no other change is possible."""
+        host, transaction = self._host, modification.transaction
+        self._pending[transaction] = modification
+        host.watch(transaction, self)
+        modification.patience = Alarm(host.clocks, partial(self._undecided, modification))
+        modification.patience.set(expire_at=now + host.modification_wait)
+
+    def _undecided(self, modification: IncomingModification, now: float) -> None:
+        """RFC 3311 §5.2: 504 when the user would have to be asked for too long."""
+        modification.reject(now, 504)
+        self._host.emit(ModificationWithdrawn(self, modification))
 
     def answer_modification(
         self,
@@ -308,7 +321,7 @@ class Session:
             leg.dialog.refresh_target(request)
         elif described:
             leg.exchange.step(WITHDRAW)
-        modification.done = True
+        modification.settle()
         self._pending.pop(transaction, None)
         self._host.unwatch(transaction)
         self._host.order(SendResponse(transaction, response))
@@ -352,12 +365,11 @@ class Session:
 
     def _await_ack(
         self, transaction: ServerTransaction, request: Request, response: Response, offers: bool, now: float
-    ) -> SuccessResponse:
+    ) -> None:
         host = self._host
         success = SuccessResponse(host.clocks, self, transaction, request, response, host.timer_values, now)
         success.offers = offers
         self._successes.append(success)
-        return success
 
     def ack_received(self, request: Request, leg: InviteDialog, now: float) -> None:
         """The ACK for one of our 2xx: found by its CSeq number (§13.3.1.4)."""
@@ -411,7 +423,7 @@ class Session:
         """A response could not be carried, or its transaction ended without one."""
         modification = self._pending.pop(transaction)
         self._host.unwatch(transaction)
-        modification.done = True
+        modification.settle()
         if has_description(modification.request):
             modification.leg.exchange.step(WITHDRAW)
         self._host.emit(ModificationWithdrawn(self, modification))
@@ -667,8 +679,8 @@ class Session:
         error: SipError | None = None,
     ) -> None:
         """Called once, when the table says so: stop the clocks, answer what the peer waits for, tell."""
-        self._timer.end()
-        self._glare.stop()
+        self._timer.release()
+        self._glare.release()
         for modification in list(self._pending.values()):
             modification.reject(now, 487)  # §15.1.2: pending requests are still answered
         ours = self.outgoing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .client_request import ClientRequest
 from .clock import Alarm
 from .dialog import IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
-from .errors import LocalProtocolError, SipError
+from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .invite_dialog import InviteDialog, read_success
 from .offer_exchange import OFFER_SENT, WITHDRAW, has_description
 from .orders import CancelRequest, SendAck
@@ -92,9 +92,6 @@ class ClientSession(Session):
         if self.state in (INVITING, CANCELLING):
             self.cancel(now, headers)
             return
-        leg = self.leg
-        if leg is not None and leg.ack_owed:
-            self._acknowledge_success(leg, b"", None)
         super().hang_up(now, headers)
 
     def acknowledge(self, now: float, body: bytes = b"", content_type: str | None = "application/sdp") -> None:
@@ -225,6 +222,8 @@ class ClientSession(Session):
             leg.dialog.step(IN_FAILURE)
             self._drop(leg)
         self.request = self.handle.request
+        if not isinstance(error, RemoteProtocolError):  # else other branches may still send their 2xx
+            self._forget_invite()
         cancelled = self.state == CANCELLING
         if not self._step(INVITE_FAILED):
             return
@@ -236,6 +235,11 @@ class ClientSession(Session):
             self._finish(reason, now, status, response)
         else:
             self._finish(EndReason.TIMEOUT if error is None else EndReason.TRANSPORT, now, status, None, error)
+
+    def _forget_invite(self) -> None:
+        """No response to the INVITE comes any more: let go of what waited for it."""
+        self._branches_end.release()
+        self.handle.owner = None
 
     def _end_as_cancelled(self, status: int, response: Response | None, now: float) -> None:
         self._finish(EndReason.EXPIRED if self._expired else EndReason.LOCAL_CANCEL, now, status, response)
@@ -264,7 +268,10 @@ class ClientSession(Session):
         message: Request | Response | None = None,
         error: SipError | None = None,
     ) -> None:
-        self._give_up.stop()
+        self._give_up.release()
+        leg = self.leg
+        if leg is not None and leg.ack_owed:
+            self._acknowledge_success(leg, b"", None)  # each 2xx gets its ACK (§13.2.2.4), whatever ended the session
         super()._finish(reason, now, status, message, error)
 
     def _carried(self, leg: InviteDialog, response: Response) -> Carries:
@@ -279,11 +286,11 @@ class ClientSession(Session):
     # -- branches ------------------------------------------------------------------------------------------------
 
     def _new_leg(self, response: Response) -> InviteDialog:
-        leg = InviteDialog(self, Dialog.from_response(self.handle.request, response))
+        leg = InviteDialog(Dialog.from_response(self.handle.request, response))
         if self._offer:
             leg.sent(self.handle.request)
         self.legs[leg.dialog.remote_tag] = leg
-        self._host.remember(leg)
+        self._host.remember(self, leg)
         return leg
 
     def _drop(self, leg: InviteDialog) -> None:
@@ -320,6 +327,7 @@ class ClientSession(Session):
 
     def _end_branches(self, now: float) -> None:
         """64*T1 after the first 2xx (§13.2.2.4): early dialogs that were not confirmed are gone."""
+        self._forget_invite()
         for leg in list(self.legs.values()):
             if leg.dialog.step(IN_FAILURE):
                 self._drop(leg)

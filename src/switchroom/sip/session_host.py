@@ -38,6 +38,11 @@ class SessionHost(Protocol):
         ...
 
     @property
+    def modification_wait(self) -> float:
+        """How long the application may think about a change that the peer asks for."""
+        ...
+
+    @property
     def max_early_dialogs(self) -> int:
         """How many branches of one INVITE are kept track of."""
         ...
@@ -79,8 +84,8 @@ class SessionHost(Protocol):
         """Answer a request without further ado."""
         ...
 
-    def remember(self, leg: InviteDialog) -> None:
-        """Requests within the dialog of *leg* belong to its session from now on."""
+    def remember(self, session: Session, leg: InviteDialog) -> None:
+        """Requests within the dialog of *leg* belong to *session* from now on."""
         ...
 
     def forget(self, leg: InviteDialog) -> None:

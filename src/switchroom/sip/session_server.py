@@ -47,7 +47,6 @@ class ServerSession(Session):
         "_patience",
         "_provisionals",
         "_repeat",
-        "_success",
         "local_tag",
         "replaced",
         "transaction",
@@ -70,7 +69,7 @@ class ServerSession(Session):
         """The tag of every response of this session."""
         self.replaced: Session | None = None
         """The session that ends when this one is answered (RFC 3891)."""
-        leg = InviteDialog(self, Dialog.from_request(request, self.local_tag, secure_flow=secure))
+        leg = InviteDialog(Dialog.from_request(request, self.local_tag, secure_flow=secure))
         leg.learn(request)
         if has_description(request):
             leg.exchange.step(RECEIVE_OFFER)
@@ -81,7 +80,6 @@ class ServerSession(Session):
             self._provisionals = ReliableProvisionals(host.clocks, self, first, host.timer_values)
         self._held: Response | None = None
         self._last: Response | None = None
-        self._success: SuccessResponse | None = None
         self._repeat = Alarm(host.clocks, self._repeat_progress)
         self._repeat.set(retry_at=now + REPEAT_EVERY)
         self._expiry = Alarm(host.clocks, self._invitation_expired)
@@ -152,6 +150,8 @@ class ServerSession(Session):
         """
         if self.state != INVITED or self._held is not None:
             raise LocalProtocolError(f"cannot answer: the session is {self._state_name()}")
+        if not 200 <= status < 300:
+            raise LocalProtocolError("a session is answered with 200-299")
         response = self._response(status, None, (), body, content_type)
         if self._leg.exchange.state == OFFER_RECEIVED and not has_description(response):
             raise LocalProtocolError("the offer must be answered by a session description (RFC 3264 §5)")
@@ -254,8 +254,7 @@ class ServerSession(Session):
             self._host.emit(ProvisionalAcknowledged(self, request, Carries.NOTHING))
         elif (carries := leg.received(request)) is Carries.OFFER:
             modification = IncomingModification(self, leg, transaction, request)
-            self._pending[transaction] = modification
-            self._host.watch(transaction, self)
+            self._await_decision(modification, now)
             self._host.emit(ProvisionalAcknowledged(self, request, carries))
             self._host.emit(IncomingOffer(self, modification, carries))
         else:
@@ -279,7 +278,7 @@ class ServerSession(Session):
         self._step(DO_ANSWER)
         self._settle()
         self._host.order(SendResponse(self.transaction, response))
-        self._success = self._await_ack(self.transaction, self.request, response, offers, now)
+        self._await_ack(self.transaction, self.request, response, offers, now)
         replaced = self.replaced
         if replaced is not None and not replaced.ended:
             replaced.hang_up(now)  # RFC 3891 §3
@@ -287,12 +286,10 @@ class ServerSession(Session):
     def _acknowledged(
         self, success: SuccessResponse, request: Request, carries: Carries, leg: InviteDialog, now: float
     ) -> None:
-        if success is self._success:
-            self._success = None
-            if self.state == ANSWERED:
-                self._step(IN_ACK)
-                self._host.emit(SessionConfirmed(self, request, carries))
-                return
+        if success.transaction is self.transaction and self.state == ANSWERED:
+            self._step(IN_ACK)
+            self._host.emit(SessionConfirmed(self, request, carries))
+            return
         super()._acknowledged(success, request, carries, leg, now)
 
     def _reject(
@@ -315,12 +312,23 @@ class ServerSession(Session):
         self._finish(why, now, status, message or response)
         return response
 
+    def _finish(
+        self,
+        reason: EndReason,
+        now: float,
+        status: int | None = None,
+        message: Request | Response | None = None,
+        error: SipError | None = None,
+    ) -> None:
+        self._provisionals = None
+        super()._finish(reason, now, status, message, error)
+
     def _settle(self) -> None:
         """A final response goes out: nothing about the INVITE is awaited any more but its ACK."""
         self._host.unwatch(self.transaction)
-        self._repeat.stop()
-        self._expiry.stop()
-        self._patience.stop()
+        self._repeat.release()
+        self._expiry.release()
+        self._patience.release()
         self._held = None
         if self._provisionals is not None:
             self._provisionals.finish()
@@ -374,7 +382,7 @@ class ServerSession(Session):
         return leg
 
     def _remember(self) -> None:
-        self._host.remember(self._leg)
+        self._host.remember(self, self._leg)
 
     def _state_name(self) -> str:
         return "answered, and waits for a PRACK" if self._held is not None else STATE_NAMES[self.state]

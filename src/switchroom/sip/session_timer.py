@@ -149,7 +149,7 @@ class SessionTimer(Clock):
 
     def __init__(self, queue: TimerQueue, owner: SessionTimerOwner) -> None:
         super().__init__(queue)
-        self._owner = owner
+        self._owner: SessionTimerOwner | None = owner
         self.interval = 0
         self.state = OFF
 
@@ -175,6 +175,11 @@ class SessionTimer(Clock):
         self.state, _ = TABLE[self.state, STOP]
         self.stop()
 
+    def release(self) -> None:
+        """The session is over: `end`, and forget whose timer it was."""
+        self.end()
+        self._owner = None
+
     def again_at(self, at: float) -> None:
         """Try the refresh again at *at*: it was refused, or something else was under way (§7.2)."""
         if self.state == REFRESHER:
@@ -184,8 +189,10 @@ class SessionTimer(Clock):
         """Refresh, or hang up."""
         self.state, do = TABLE[self.state, EXPIRE if self.expire_at <= now else RETRY]
         self.retry_at = NEVER
+        owner = self._owner
+        assert owner is not None  # one that is released is not queued
         if do == REFRESH:
-            self._owner.refresh(now)
+            owner.refresh(now)
         else:
             self.expire_at = NEVER
-            self._owner.session_expired(now)
+            owner.session_expired(now)

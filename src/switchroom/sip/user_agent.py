@@ -98,7 +98,7 @@ class UserAgent:
         self.sessions: set[Session] = set()
         """All sessions that were not told as ended yet."""
         self._fork_policy = fork_policy
-        self._legs: dict[DialogId, InviteDialog] = {}
+        self._legs: dict[DialogId, tuple[Session, InviteDialog]] = {}
         self._watched: dict[ServerTransaction, Session] = {}
         self._ringing: set[ServerTransaction] = set()
         self._merged = MergedRequests(64 * settings.timers.t1)
@@ -218,9 +218,9 @@ class UserAgent:
             content_type=content_type if body else None,
         )
         if session is not None and 200 <= status < 300:
-            leg = self._legs.get(id_of_request(request))
-            if leg is not None:
-                leg.dialog.refresh_target(request)  # §12.2.2: once it is accepted
+            found = self._legs.get(id_of_request(request))
+            if found is not None:
+                found[1].dialog.refresh_target(request)  # §12.2.2: once it is accepted
         self._orders.append(SendResponse(incoming.transaction, response))
         return response
 
@@ -238,8 +238,8 @@ class UserAgent:
 
     def session_of(self, dialog_id: DialogId) -> Session | None:
         """The session of a dialog, as this end names it."""
-        leg = self._legs.get(dialog_id)
-        return leg.session if leg is not None else None
+        found = self._legs.get(dialog_id)
+        return found[0] if found is not None else None
 
     @property
     def idle(self) -> bool:
@@ -323,6 +323,11 @@ class UserAgent:
         return self.settings.session_timer if "timer" in self.settings.supported else None
 
     @property
+    def modification_wait(self) -> float:
+        """How long the application may think about a change that the peer asks for."""
+        return self.settings.modification_wait
+
+    @property
     def max_early_dialogs(self) -> int:
         """How many branches of one INVITE are kept track of."""
         return self.settings.max_early_dialogs
@@ -370,9 +375,9 @@ class UserAgent:
             response.headers.add("Server", self.settings.name)
         self._orders.append(SendResponse(transaction, response))
 
-    def remember(self, leg: InviteDialog) -> None:
-        """Requests within the dialog of *leg* belong to its session from now on."""
-        self._legs[leg.dialog.id] = leg
+    def remember(self, session: Session, leg: InviteDialog) -> None:
+        """Requests within the dialog of *leg* belong to *session* from now on."""
+        self._legs[leg.dialog.id] = session, leg
 
     def forget(self, leg: InviteDialog) -> None:
         """The dialog of *leg* is over."""
@@ -414,32 +419,32 @@ class UserAgent:
         status = response.status
         if response.cseq.number != handle.request.cseq.number:
             return  # of an attempt that was given up
-        if handle.done and not (status < 300 and handle.method == "INVITE"):
+        owner = handle.owner
+        if owner is None or (handle.done and not (status < 300 and handle.method == "INVITE")):
             return
         try:
             if status < 200:
                 if not handle.done:
-                    handle.owner.response_received(handle, response, now)
+                    owner.response_received(handle, response, now)
                 return
             if status >= 300 and self._try_again(handle, response):
                 return
             if self.authenticator is not None:
                 self.authenticator.learn(handle.request, response)
             handle.done = True
-            handle.owner.response_received(handle, response, now)
+            owner.response_received(handle, response, now)
         except RemoteProtocolError as error:
             # what cannot be understood is no provisional response, and as a final one it ends the request
             if status >= 200:
                 handle.done = True
-                handle.owner.request_failed(handle, error, now)
+                owner.request_failed(handle, error, now)
 
     def _unanswered(self, handle: ClientRequest, error: SipError | None, now: float) -> None:
-        if handle.done:
-            return
-        if self._next_target(handle):
+        owner = handle.owner
+        if owner is None or handle.done or self._next_target(handle):
             return
         handle.done = True
-        handle.owner.request_failed(handle, error, now)
+        owner.request_failed(handle, error, now)
 
     def _try_again(self, handle: ClientRequest, response: Response) -> bool:
         """Whether a final response leads to another attempt: credentials, a longer interval, another target."""
@@ -534,15 +539,16 @@ class UserAgent:
         usage = next((usage for usage in self._usages if usage.owns(request)), None)
         if self._refused(transaction, request, to_tag, now):
             return
-        leg = self._legs.get(id_of_request(request)) if to_tag else None
+        found = self._legs.get(id_of_request(request)) if to_tag else None
         if usage is not None:
             # RFC 6665 §4.5.2: a subscription may share the dialog of a session, and with it the CSeq numbers
-            if leg is not None and not leg.dialog.in_order(request):
+            if found is not None and not found[1].dialog.in_order(request):
                 self.respond_to(transaction, request, 500, "CSeq Out Of Order")
             else:
                 usage.receive(event, now)
-        elif leg is not None:
-            leg.session.receive_request(transaction, request, leg, now)
+        elif found is not None:
+            session, leg = found
+            session.receive_request(transaction, request, leg, now)
         elif to_tag or request.method in _NEED_DIALOG:
             self.respond_to(transaction, request, 481)  # §12.2.2
         elif request.method == "INVITE":
@@ -624,10 +630,9 @@ class UserAgent:
         reference = replaces or join
         assert reference is not None
         remote_tag = "" if reference.from_tag == "0" else reference.from_tag  # RFC 3891 §3: a null tag
-        leg = self._legs.get(DialogId(reference.call_id, reference.to_tag, remote_tag))
-        if leg is None:
+        session = self.session_of(DialogId(reference.call_id, reference.to_tag, remote_tag))
+        if session is None:
             return None, 481
-        session = leg.session
         if session.ended:
             return None, 603
         if replaces is not None and replaces.early_only and session.state == CONFIRMED:
@@ -639,9 +644,10 @@ class UserAgent:
     def _acknowledged(self, request: Request, now: float) -> None:
         """An ACK outside any transaction; what belongs to no dialog is never answered (§17.1.1.3)."""
         try:
-            leg = self._legs.get(id_of_request(request))
-            if leg is not None:
-                leg.session.ack_received(request, leg, now)
+            found = self._legs.get(id_of_request(request))
+            if found is not None:
+                session, leg = found
+                session.ack_received(request, leg, now)
         except RemoteProtocolError:
             return  # no response to an ACK: the 2xx goes on being repeated
 

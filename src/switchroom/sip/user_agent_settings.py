@@ -43,6 +43,9 @@ class UserAgentSettings:
     """How long an INVITE of ours may stay without a final response before it is cancelled."""
     ring_wait: float = 300.0
     """How long the application may leave an INVITE unanswered before it is rejected with 480."""
+    modification_wait: float = 30.0
+    """How long the application may leave a re-INVITE, UPDATE or PRACK of the peer unanswered before it is rejected with
+    504 (RFC 3311 §5.2).  UPDATE and PRACK are over after 64*T1 (32 s) anyway."""
     max_pending_sessions: int = 10_000
     """INVITEs without final response that are kept at a time; more get 503."""
     retry_after: int = 10

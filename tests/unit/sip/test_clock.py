@@ -25,6 +25,17 @@ def test_an_alarm_goes_off_once() -> None:
     assert queue.next_at() == NEVER
 
 
+def test_an_alarm_that_is_released_calls_nobody() -> None:
+    queue = TimerQueue()
+    heard: list[float] = []
+    alarm = Alarm(queue, heard.append)
+    alarm.set(expire_at=3.0)
+    alarm.release()
+    alarm.release()
+    assert queue.pop_due(5.0) is None
+    assert not heard
+
+
 def test_a_clock_that_is_stopped() -> None:
     queue = TimerQueue()
     clock = Clock(queue)

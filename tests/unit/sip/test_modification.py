@@ -311,7 +311,7 @@ class TestModification:
 
     def test_an_update_that_the_application_forgets(self) -> None:
         """The transaction ends without a response after 64*T1: the offer is void."""
-        pump, alice, bob = pair()
+        pump, alice, bob = pair(modification_wait=60.0)
         caller, called = talk(pump, alice, bob)
         caller.update(pump.now, b"v=0 hold")
         pump.drop = lambda source, target, message: isinstance(message, Request) and message.method == "BYE"
@@ -320,6 +320,52 @@ class TestModification:
         assert called.exchange is not None
         assert not called.exchange.pending
         assert ends(alice) == [(EndReason.TIMEOUT, 408)]
+
+    @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+    def test_a_change_that_the_application_leaves_unanswered(self, method: str) -> None:
+        """`modification_wait`, then 504 (RFC 3311 §5.2): the session goes on, and other changes are possible again."""
+        pump, alice, bob = pair(modification_wait=20.0)
+        caller, called = talk(pump, alice, bob)
+        asked_at = pump.now
+        caller.reinvite(asked_at, b"v=0 hold") if method == "INVITE" else caller.update(asked_at, b"v=0 hold")
+        pump.run(asked_at + 19.9)
+        assert not bob.heard(ModificationWithdrawn)
+        pump.run(asked_at + 20.1)
+        assert pump.sent("bob", 504, method)
+        assert bob.last(ModificationWithdrawn).modification.done
+        done = alice.last(ModificationCompleted).response
+        assert done is not None
+        assert done.status == 504
+        assert called.exchange is not None
+        assert not called.exchange.pending
+        called.reinvite(pump.now, b"v=0 mine")
+        pump.run(pump.now + 0.05)
+        alice.last(IncomingOffer).modification.accept(pump.now, b"v=0 yours")
+        pump.run(pump.now + 60.0)
+        assert not ends(alice)
+        assert not ends(bob)
+
+    def test_a_change_is_answered_by_a_final_response(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        caller.reinvite(pump.now, b"v=0 hold")
+        pump.run(pump.now + 0.05)
+        with pytest.raises(LocalProtocolError):
+            bob.last(IncomingOffer).modification.reject(pump.now, 183)
+        bob.last(IncomingOffer).modification.reject(pump.now, 699)
+
+    def test_an_answer_that_is_missing_leaves_all_as_it_was(self) -> None:
+        pump, alice, bob = pair(session_timer=SessionTimerSettings(interval=90))
+        caller, called = talk(pump, alice, bob)
+        pump.run(20.0)
+        expires = called.timer.expire_at
+        caller.reinvite(pump.now, b"v=0 hold")
+        pump.run(pump.now + 0.05)
+        with pytest.raises(LocalProtocolError):
+            bob.last(IncomingOffer).modification.accept(pump.now)
+        assert called.timer.expire_at == expires
+        bob.last(IncomingOffer).modification.accept(pump.now, ANSWER)
+        assert called.timer.expire_at > expires
 
     def test_hanging_up_answers_what_is_pending(self) -> None:
         """§15.1.2: 487."""

@@ -284,6 +284,31 @@ class TestAcknowledgement:
         pump.run(pump.now + 5.0)
         assert bob.last(SessionConfirmed).carries is Carries.ANSWER
 
+    def test_a_2xx_gets_its_ack_whatever_ends_the_session(self) -> None:
+        """§13.2.2.4: also when the answer to its offer was not given yet."""
+        pump, alice, bob = pair()
+        caller = call(pump, alice, bob, body=b"")
+        called = bob.last(IncomingSession).session
+        called.answer(pump.now, OFFER)
+        pump.run(pump.now + 0.05)
+        assert alice.last(SessionAnswered).carries is Carries.OFFER
+        assert not pump.sent("alice", "ACK")
+        caller.send(pump.now, "INFO")
+        pump.run(pump.now + 0.05)
+        bob.agent.respond(bob.last(IncomingRequest), 481)
+        pump.run()
+        assert len(pump.sent("alice", "ACK")) == 1
+        assert ends(alice) == [(EndReason.LOST, 481)]
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        pump.assert_clean()
+
+    def test_a_success_is_a_2xx(self) -> None:
+        pump, alice, bob = pair()
+        call(pump, alice, bob)
+        with pytest.raises(LocalProtocolError):
+            bob.last(IncomingSession).session.answer(pump.now, ANSWER, status=486)
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER, status=202)
+
 
 class TestNotAnswered:
     def test_rejected(self) -> None:

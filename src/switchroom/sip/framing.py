@@ -27,9 +27,11 @@ PING: Final = CrlfKeepAlive.PING
 PONG: Final = CrlfKeepAlive.PONG
 """The peer sent a single CRLF: the answer to a ping, or one that §7.5 says to ignore."""
 
-# Content-Length = ( "Content-Length" / "l" ) HCOLON 1*DIGIT, with every white space and folding that HCOLON allows
+# Content-Length = ( "Content-Length" / "l" ) HCOLON 1*DIGIT, with every white space and folding that HCOLON allows, and
+# a folding before the colon, which it does not: `parse` refuses that, but others may read a second length there.
 _CONTENT_LENGTH: Final = re.compile(
-    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])[ \t]*+:([^\r]*+(?:\r\n[ \t][^\r]*+)*+)"
+    rb"\r\n(?:[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]|[Ll])(?:\r\n[ \t]|[ \t])*+:"
+    rb"([^\r]*+(?:\r\n[ \t][^\r]*+)*+)"
 )
 _NOT_LINE_END: Final = bytes(octet for octet in range(256) if octet not in b"\r\n")
 

@@ -136,6 +136,9 @@ def test_every_spelling_of_content_length(field: str) -> None:
         ("X: a\r\n Content-Length: 3", "no Content-Length"),
         ("l: 3\r\nContent-Length: 3", "repeated"),
         ("Content-Length: 3\r\nX: y\r\nCONTENT-length : 0", "repeated"),
+        # no HCOLON has a folding before its colon, but who joins lines first reads a Content-Length here
+        ("Content-Length: 0\r\nContent-Length\r\n : 3", "repeated"),
+        ("l \r\n\t\r\n : 3\r\nl: 0", "repeated"),
         ("Content-Length: -1", "malformed"),
         ("Content-Length: 3\r\n 3", "malformed"),
         ("Content-Length:", "malformed"),

@@ -60,7 +60,7 @@ scenarios: $(VENV)/.ready
 test-mutate: $(VENV)/.ready
 	$(BIN)/python tests/mutate.py
 
-test-compiled:
+test-compiled: $(VENV)/.ready
 	$(PYTHON) -m venv .venv-compiled
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --group dev
@@ -70,6 +70,7 @@ test-compiled:
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check build/compiled/*.whl
 	.venv-compiled/bin/python -c 'import switchroom.sip.layer as m; assert m.__file__.endswith((".so", ".pyd")), m.__file__'
 	.venv-compiled/bin/python -m pytest tests/unit/sip
+	$(BIN)/python benchmarks/compiled.py $(BIN)/python .venv-compiled/bin/python $(BENCH_OPTIONS)
 
 test-peers: $(VENV)/.ready peers
 	SWITCHROOM_PEER_MATRIX=full $(BIN)/python -m pytest tests/interop
@@ -81,7 +82,7 @@ soak: $(VENV)/.ready
 	SWITCHROOM_SOAK_SEEDS=$${SWITCHROOM_SOAK_SEEDS:-10000} $(BIN)/python -m pytest tests/lab --timeout=0 -n auto
 
 bench: $(VENV)/.ready
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(BENCH_OPTIONS)
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/generate_diagrams.py

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .dialog import CONFIRMED, TERMINATED, Dialog
 from .errors import RemoteProtocolError, SipError
 from .headers import RETRY_AFTER
 from .layer import RequestFailed, RequestReceived, RequestTimedOut, ResponseReceived
@@ -13,6 +12,7 @@ from .orders import SendRequest, SendResponse
 
 if TYPE_CHECKING:
     from .client_request import Authenticator
+    from .dialog import Dialog
     from .flow import Flow
     from .layer import Event
     from .message import Request, Response
@@ -153,16 +153,6 @@ class ClientUsage:
         sent.request = request
         self._orders.append(SendRequest(request, sent, sent.destination))
         return True
-
-
-def keep_usable(dialog: Dialog) -> None:
-    """Undo the end of a dialog that a subscription shares with a session which is over.
-
-    A dialog lasts until the last of its usages ends (RFC 5057 §4.2): the referrer may well have hung up before it hears
-    what came of its REFER.
-    """
-    if dialog.state == TERMINATED:
-        dialog.state = CONFIRMED
 
 
 def retry_after(response: Response | None) -> int | None:

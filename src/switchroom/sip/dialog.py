@@ -113,6 +113,7 @@ class Dialog:
         "route_set",
         "secure",
         "state",
+        "usages",
     )
 
     def __init__(
@@ -141,6 +142,8 @@ class Dialog:
         self.initiator = initiator
         self.secure = secure
         self.state = state
+        self.usages = 1
+        """How many sessions and subscriptions live in it: it lasts as long as any of them (RFC 5057 §4.2)."""
 
     @classmethod
     def from_response(cls, request: Request, response: Response) -> Dialog:
@@ -193,6 +196,18 @@ class Dialog:
         before = self.state
         self.state = TABLE[before, input_]
         return self.state != before
+
+    def share(self) -> None:
+        """One more usage: a subscription in the dialog of a session.  LocalProtocolError once it is terminated."""
+        if self.state == TERMINATED:
+            raise LocalProtocolError("nothing new can begin in a dialog that is terminated")
+        self.usages += 1
+
+    def leave(self, input_: int = IN_END) -> None:
+        """A usage is over; with the last one the dialog is, by that input."""
+        self.usages -= 1
+        if not self.usages:
+            self.step(input_)
 
     def confirm(self, response: Response) -> None:
         """Take the 2xx that confirms a dialog of the caller: its route set and remote target hold (§13.2.2.4)."""

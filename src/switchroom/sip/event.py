@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, back_off_delay, keep_usable, refresh_delay, retry_after
-from .dialog import IN_END, IN_SUCCESS, Dialog, DialogId, id_of_request
+from .client_usage import ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
+from .dialog import IN_SUCCESS, Dialog, DialogId, id_of_request
+from .dialog import TERMINATED as DIALOG_TERMINATED
 from .errors import RemoteProtocolError
 from .headers import EVENT, MIN_EXPIRES, SUBSCRIPTION_STATE, Address, Event, SubscriptionState
 from .message import Request
@@ -311,7 +312,8 @@ class Subscriber(ClientUsage):
         """Feed time."""
         if self._retry_at <= now:
             self._retry_at = NEVER
-            self._subscribe(now)
+            if self._session_dialog is None or self._session_dialog.state != DIALOG_TERMINATED:
+                self._subscribe(now)
         for subscription in list(self.subscriptions):
             if subscription.timer_n_at <= now:
                 self._step(subscription, TIMER_N, now)
@@ -342,6 +344,7 @@ class Subscriber(ClientUsage):
             self._tag = self._ids.token()
             self._seq = 0
         else:
+            dialog.share()
             self._call_id, self._tag = dialog.call_id, dialog.local_tag
         self._granted = None
         self._began = now
@@ -397,8 +400,6 @@ class Subscriber(ClientUsage):
         if dialog is None:
             subscription.sent = self._send(self._create_first(expires), self._session_dialog)
             return
-        if subscription.shared:
-            keep_usable(dialog)
         request = dialog.create_request(
             "SUBSCRIBE", contact=self.settings.contact, headers=self._lines(expires, first=False)
         )
@@ -565,8 +566,9 @@ class Subscriber(ClientUsage):
         subscription.stop_timers()
         subscription.sent = None
         self.subscriptions.remove(subscription)
-        if subscription.dialog is not None and not subscription.shared:
-            subscription.dialog.step(IN_END)
+        dialog = self._session_dialog or subscription.dialog
+        if dialog is not None:
+            dialog.leave()
         retry_at: float | None = None
         if not self.subscriptions and self._wanted and self.settings.resubscribe and self.settings.expires:
             delay = self._delay(reason, status, wait, now)

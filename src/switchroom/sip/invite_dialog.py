@@ -23,6 +23,7 @@ class InviteDialog:
         "ack_owed",
         "allow",
         "bye_headers",
+        "closed",
         "description",
         "dialog",
         "exchange",
@@ -44,6 +45,8 @@ class InviteDialog:
         """The methods that the peer said it takes."""
         self.bye_headers: tuple[tuple[str, str], ...] | None = None
         """A BYE that waits for the ACK (§15)."""
+        self.closed = False
+        """Whether the session has left the dialog."""
         self.description: tuple[bytes, str] | None = None
         """The last description of ours that holds."""
         self._offered: tuple[bytes, str] | None = None

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, keep_usable
-from .dialog import IN_END, IN_SUCCESS, Dialog, DialogId, id_of_request
+from .client_usage import ClientUsage, UsageRequest
+from .dialog import IN_SUCCESS, Dialog, DialogId, id_of_request
+from .dialog import TERMINATED as DIALOG_TERMINATED
 from .errors import LocalProtocolError, RemoteProtocolError
 from .event import GONE_STATUSES, TIMEOUT
 from .headers import EVENT, Address, Event
@@ -224,6 +225,7 @@ class Notifier(ClientUsage):
         self._step(subscription, REJECT, now)
         self.subscriptions.pop(subscription.key, None)
         self._clocks.discard(subscription)
+        subscription.dialog.leave()
         self._answer(subscription, status, tuple(headers))
 
     def notify(
@@ -283,7 +285,8 @@ class Notifier(ClientUsage):
     # -- SUBSCRIBE -----------------------------------------------------------------------------------------------------
 
     def _session_dialog(self, wanted: DialogId) -> Dialog | None:
-        return None if self._find_dialog is None else self._find_dialog(wanted)
+        dialog = None if self._find_dialog is None else self._find_dialog(wanted)
+        return dialog if dialog is not None and dialog.state != DIALOG_TERMINATED else None
 
     def _requested(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         try:
@@ -333,6 +336,8 @@ class Notifier(ClientUsage):
             later = [("Retry-After", str(self.settings.retry_after))]
             self._respond(transaction, request, 503, to_tag=self._ids.token(), headers=later)
             return
+        if shared is not None:
+            shared.share()
         dialog = shared or Dialog.from_request(request, self._ids.token())
         subscription = ServerSubscription(dialog, event, request, transaction, expires, shared is not None)
         subscription.expire_at = now + _DECISION_WAIT
@@ -419,8 +424,7 @@ class Notifier(ClientUsage):
     def _close(self, subscription: ServerSubscription, reason: str | None) -> None:
         self.subscriptions.pop(subscription.key, None)
         self._clocks.discard(subscription)
-        if not subscription.shared:
-            subscription.dialog.step(IN_END)
+        subscription.dialog.leave()
         self._events.append(SubscriptionClosed(subscription, reason))
 
     # -- NOTIFY --------------------------------------------------------------------------------------------------------
@@ -449,8 +453,6 @@ class Notifier(ClientUsage):
     def _send_notify(self, subscription: ServerSubscription, state: str, now: float) -> None:
         value = subscription.value
         lines = [("Event", str(subscription.event)), ("Subscription-State", state), *value.headers]
-        if subscription.shared:
-            keep_usable(subscription.dialog)
         request = subscription.dialog.create_request(
             "NOTIFY",
             contact=self.settings.contact,

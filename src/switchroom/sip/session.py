@@ -702,9 +702,12 @@ class Session:
         handle.subject = leg
         self._host.start(handle, now)
 
-    def _close(self, leg: InviteDialog) -> None:
-        """The dialog is over: nothing of it is repeated or awaited any more."""
-        leg.dialog.step(IN_END)
+    def _close(self, leg: InviteDialog, input_: int = IN_END) -> None:
+        """The session leaves the dialog: nothing of it is repeated or awaited any more."""
+        if leg.closed:
+            return  # BYE crossed BYE
+        leg.closed = True
+        leg.dialog.leave(input_)
         leg.bye_headers = None
         if leg is self.leg:
             for success in self._successes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .client_request import ClientRequest
 from .clock import Alarm
-from .dialog import IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
+from .dialog import EARLY, IN_END, IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .invite_dialog import InviteDialog, read_success
 from .offer_exchange import OFFER_SENT, WITHDRAW, has_description
@@ -219,8 +219,7 @@ class ClientSession(Session):
     def _failed(self, response: Response | None, error: SipError | None, now: float) -> None:
         """A non-2xx final response, or none (§13.2.2.2, §13.2.2.3); early dialogs end with it (§12.3)."""
         for leg in list(self.legs.values()):
-            leg.dialog.step(IN_FAILURE)
-            self._drop(leg)
+            self._drop(leg, IN_FAILURE)
         self.request = self.handle.request
         if not isinstance(error, RemoteProtocolError):  # else other branches may still send their 2xx
             self._forget_invite()
@@ -293,11 +292,11 @@ class ClientSession(Session):
         self._host.remember(self, leg)
         return leg
 
-    def _drop(self, leg: InviteDialog) -> None:
+    def _drop(self, leg: InviteDialog, input_: int = IN_END) -> None:
         """A branch is over before it was confirmed, and with it a change of it that is under way."""
         self.legs.pop(leg.dialog.remote_tag, None)
         self._gone.add(leg.dialog.remote_tag)
-        self._close(leg)
+        self._close(leg, input_)
         change = self.outgoing
         if change is not None and change.leg is leg:
             self._leave(change)
@@ -329,8 +328,8 @@ class ClientSession(Session):
         """64*T1 after the first 2xx (§13.2.2.4): early dialogs that were not confirmed are gone."""
         self._forget_invite()
         for leg in list(self.legs.values()):
-            if leg.dialog.step(IN_FAILURE):
-                self._drop(leg)
+            if leg.dialog.state == EARLY:
+                self._drop(leg, IN_FAILURE)
         if self.state == INVITING:
             self._step(INVITE_FAILED)
             self._finish(EndReason.TIMEOUT, now, 408)  # every 2xx was turned down by the fork policy

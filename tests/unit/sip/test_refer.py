@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.sip.calls import pair, talk
+from tests.unit.sip.calls import call, pair, talk
 from tests.unit.sip.pump import Node, Pump, address
 
-from switchroom.sip.dialog import DialogId
+from switchroom.sip.dialog import CONFIRMED, TERMINATED, DialogId
 from switchroom.sip.errors import LocalProtocolError, ParseError
-from switchroom.sip.event import Notified, SubscriberSettings, SubscriptionEnded
+from switchroom.sip.event import Notified, Subscriber, SubscriberSettings, SubscriptionEnded
 from switchroom.sip.headers import Event
 from switchroom.sip.message import Request
 from switchroom.sip.notifier import NotifierSettings, PackageSettings, SubscriptionClosed
@@ -23,6 +23,7 @@ from switchroom.sip.refer import (
     parse_sipfrag,
     sipfrag,
 )
+from switchroom.sip.session_events import IncomingRequest, IncomingSession
 from switchroom.sip.timers import NEVER
 
 
@@ -267,6 +268,77 @@ class TestWithinASession:
         assert alice.last(SubscriptionEnded).reason == "noresource"
         assert alice.next_timer() == bob.next_timer() == NEVER
 
+    def test_the_dialog_lasts_as_long_as_the_last_of_its_usages(self) -> None:
+        """RFC 5057 §4.2."""
+        pump, alice, bob = pair()
+        taker = referee(bob)
+        caller, called = talk(pump, alice, bob)
+        dialogs = (caller.dialog, called.dialog)
+        assert dialogs[0] is not None
+        assert dialogs[1] is not None
+        senders = [referrer(alice, bob, dialog=caller.dialog) for _ in range(2)]
+        for sender in senders:
+            sender.start(pump.now)
+            pump.run(pump.now + 0.5)
+        first, second = (event.subscription for event in bob.heard(ReferRequested))
+        taker.accept_refer(first, pump.now)
+        taker.reject(second, pump.now, 603)
+        pump.run(pump.now + 0.5)
+        assert [dialog.usages for dialog in dialogs if dialog] == [2, 2]
+        caller.hang_up(pump.now)
+        pump.run(pump.now + 0.5)
+        assert [dialog.state for dialog in dialogs if dialog] == [CONFIRMED, CONFIRMED]
+        taker.progress(first, pump.now, 200)
+        pump.run()
+        assert [dialog.state for dialog in dialogs if dialog] == [TERMINATED, TERMINATED]
+        assert fragments(alice) == [100, 200]
+        late = referrer(alice, bob, dialog=caller.dialog)
+        with pytest.raises(LocalProtocolError):
+            late.start(pump.now)
+        assert not late.subscriptions
+        assert late.next_timer() == NEVER
+
+    def test_in_an_early_dialog_whose_invite_fails(self) -> None:
+        """§12.3 ends the dialog with its only usage; here the subscription goes on."""
+        pump, alice, bob = pair()
+        taker = referee(bob)
+        caller = call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now)
+        pump.run(pump.now + 0.1)
+        (leg,) = caller.legs.values()
+        referrer(alice, bob, dialog=leg.dialog).start(pump.now)
+        pump.run(pump.now + 0.1)
+        asked = bob.last(ReferRequested).subscription
+        taker.accept_refer(asked, pump.now)
+        pump.run(pump.now + 0.1)
+        called.reject(pump.now, 486)
+        pump.run(pump.now + 0.1)
+        assert caller.ended
+        taker.progress(asked, pump.now, 180)
+        pump.run(pump.now + 0.1)
+        taker.progress(asked, pump.now, 200)
+        pump.run()
+        assert fragments(alice) == [100, 180, 200]
+        assert leg.dialog.state == TERMINATED
+        pump.assert_clean()
+
+    def test_a_subscription_that_would_begin_anew_in_a_dialog_that_is_over(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        settings = SubscriberSettings(bob.aor.uri, Event("any"), alice.aor, alice.agent.contact)
+        subscriber = Subscriber(settings, alice.agent.identifiers, dialog=caller.dialog)
+        alice.agent.attach(subscriber)
+        subscriber.start(pump.now)
+        pump.run(pump.now + 0.1)
+        bob.agent.respond(bob.last(IncomingRequest), 480)
+        pump.run(pump.now + 0.1)
+        assert alice.last(SubscriptionEnded).retry_at is not None
+        caller.hang_up(pump.now)
+        pump.run()
+        assert len(pump.sent("alice", "SUBSCRIBE")) == 1
+        assert subscriber.next_timer() == NEVER
+
     def test_two_at_a_time_and_one_is_left(self) -> None:
         pump, alice, bob = pair()
         taker = referee(bob)
@@ -290,6 +362,19 @@ class TestWithinASession:
         assert len(alice.agent.sessions) == 1
         caller.hang_up(pump.now)
         pump.run()
+
+    def test_in_a_dialog_that_is_over(self) -> None:
+        """What finds dialogs may know them longer than they last."""
+        pump, alice, bob = pair()
+        caller, called = talk(pump, alice, bob)
+        dialog = called.dialog
+        assert caller.dialog is not None
+        refer = caller.dialog.create_request("REFER", contact=alice.agent.contact, headers=[("Refer-To", "<sip:a@b>")])
+        taker = Referee(NotifierSettings(bob.agent.contact), bob.agent.identifiers, find_dialog=lambda wanted: dialog)
+        assert taker.owns(refer)
+        caller.hang_up(pump.now)
+        pump.run()
+        assert not taker.owns(refer)
 
     def test_in_a_dialog_that_is_none(self) -> None:
         pump, alice, bob = pair()

@@ -728,6 +728,21 @@ class TestForks:
         pump.run(pump.now + 0.05)
         assert alice.heard(SessionAnswered)
 
+    def test_an_update_on_an_early_dialog_that_is_never_answered(self) -> None:
+        """Its silence is no end of the INVITE either."""
+        pump, alice, bob, carol, caller = self.fork(supported=("100rel",))
+        bob.last(IncomingSession).session.progress(pump.now, 183, body=ANSWER)
+        pump.run(pump.now + 0.05)
+        (leg,) = caller.legs.values()
+        pump.drop = lambda source, target, message: message.cseq.method == "UPDATE"
+        caller.update(pump.now, b"v=0 new", leg=leg)
+        pump.run(pump.now + 33.0)
+        assert alice.last(ModificationCompleted).response is None
+        assert not ends(alice)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.heard(SessionAnswered)
+
     def test_the_2xx_arrives_while_an_update_is_open(self) -> None:
         """What a 2xx carries after the first answer is ignored (§13.2.1): it answers no UPDATE."""
         pump, alice, bob, _, caller = self.fork(supported=("100rel",))

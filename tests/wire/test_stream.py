@@ -186,6 +186,58 @@ def test_limits_on_connections(run: Any, wire: Any) -> None:
     run(main)
 
 
+def test_limits_on_connections_that_we_open(run: Any, wire: Any) -> None:
+    async def main() -> None:
+        for limits, counter in (
+            (TransportLimits(connections=1), "refused_connections"),
+            (TransportLimits(connections_per_source=1), "refused_connections_per_source"),
+        ):
+            async with answering() as one, answering() as other, Endpoint([LISTEN], limits=limits) as caller:
+                uris = [wire.uri(each.listeners[0]) for each in (one, other)]
+                ended = endings(caller)
+                assert (await caller.request(wire.request("OPTIONS", uris[0]))).status == 200
+                with pytest.raises(TransportError, match="too many are open"):
+                    await caller.request(wire.request("OPTIONS", uris[1]))
+                assert caller.counters[counter] == 1
+                await one.close()
+                await ended.get()
+                assert (await caller.request(wire.request("OPTIONS", uris[1]))).status == 200  # a place became free
+
+    run(main)
+
+
+def test_vias_of_one_peer_make_us_open_a_few_connections_at_a_time(run: Any, wire: Any) -> None:
+    """Who sends requests, each with another port in its Via, and leaves, gets no connection to each of them."""
+
+    async def main() -> None:
+        server, clients = await silent_server()
+        port = server.sockets[0].getsockname()[1]
+        endpoint = Endpoint([LISTEN], limits=TransportLimits(reconnecting=3))
+        waiting: asyncio.Queue[IncomingRequest] = asyncio.Queue()
+        endpoint.on("OPTIONS")(waiting.put_nowait)
+        ended = endings(endpoint)
+        async with endpoint:
+            _, writer = await connect(endpoint)
+            sent = [*range(1, 10), port]
+            for each in sent:
+                writer.write(wire.raw().replace(b"127.0.0.1:9;", b"127.0.0.1:%d;" % each))
+            requests = [await waiting.get() for _ in sent]
+            await end(writer)
+            await ended.get()
+            for incoming in requests[:-1]:
+                incoming.respond(200)
+            assert endpoint.counters["reconnections_refused"] == len(sent) - 1 - 3
+            while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 — nobody is told that these responses are lost
+                await asyncio.sleep(0)
+            requests[-1].respond(200)  # those were refused, and the next may be tried
+            reader, other = await clients.get()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"SIP/2.0 200 ")
+            other.close()
+        server.close()
+
+    run(main)
+
+
 def test_a_peer_that_does_not_read_is_not_read_from_and_then_dropped(run: Any, wire: Any) -> None:
     async def main() -> None:
         limits = TransportLimits(write_high=4096, write_queue=20_000_000, write_timeout=0.3)

@@ -9,9 +9,12 @@ class TransportLimits(NamedTuple):
     """Bounds on what peers may make an endpoint hold open, queue and remember.  Times are in seconds."""
 
     connections: int = 20_000
-    """Connections in all; one more is closed at once, and counted."""
+    """Connections that clients open, in all; one more is closed at once, and counted.  As many again are opened."""
     connections_per_source: int = 4_096
-    """Connections from one address (many phones may share one behind a NAT)."""
+    """Connections from one address (many phones may share one behind a NAT), and as many to one."""
+    reconnecting: int = 16
+    """Connections to one address that are being opened at once for responses whose own connection is gone: the ports
+    come from the Vias of whoever is there."""
     connect_timeout: float = 5.0
     """To connect, with the TLS and WebSocket handshakes."""
     handshake_timeout: float = 10.0
@@ -45,3 +48,34 @@ class TransportLimits(NamedTuple):
 
 
 LIMITS: Final = TransportLimits()
+
+
+class Places:
+    """The connections that clients opened, or those that we did, against their bounds."""
+
+    __slots__ = ("_by_host", "_limits", "_taken")
+
+    def __init__(self, limits: TransportLimits) -> None:
+        self._limits = limits
+        self._by_host: dict[str, int] = {}
+        self._taken = 0
+
+    def take(self, host: str) -> str:
+        """A connection from or to *host*: the name of the limit that forbids it, or "" and it has its place."""
+        there = self._by_host.get(host, 0)
+        if self._taken >= self._limits.connections:
+            return "connections"
+        if there >= self._limits.connections_per_source:
+            return "connections_per_source"
+        self._taken += 1
+        self._by_host[host] = there + 1
+        return ""
+
+    def give_back(self, host: str) -> None:
+        """A connection that had its place is gone."""
+        self._taken -= 1
+        left = self._by_host[host] - 1
+        if left:
+            self._by_host[host] = left
+        else:
+            del self._by_host[host]

@@ -103,8 +103,8 @@ class StreamConnection(asyncio.Protocol, Timed):
         """The identity that was asked for when we opened it."""
         self.flow: Flow | None = None
         self.peer_names: tuple[str, ...] = ()
-        self.counted = False
-        """Whether it counts for the limits."""
+        self.counted = ""
+        """The host under which it counts for the limits; empty if it does not."""
         self.remote: tuple[str, int] = ("", 0)
         self.last_read = 0.0
         self.awaits_pong = False

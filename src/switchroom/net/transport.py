@@ -16,7 +16,7 @@ from .accepting import BACKLOG, StreamListener
 from .address import ListenAddress, SourceAddresses, host_port, split_host_port
 from .complaints import Complaints
 from .errors import transport_error
-from .limits import TransportLimits
+from .limits import Places, TransportLimits
 from .loop import has_sockets
 from .stream import StreamConnection
 from .tap import IN, OUT, Tap, TapRecord
@@ -113,8 +113,8 @@ class Transports:
         self._connections: dict[int, StreamConnection] = {}
         self._by_remote: dict[tuple[str, tuple[str, int]], dict[int, StreamConnection]] = {}
         self._aliases: dict[tuple[str, tuple[str, int]], StreamConnection] = {}
-        self._per_source: dict[str, int] = {}
-        self._accepted = 0
+        self._places = {accepted: Places(limits) for accepted in (True, False)}
+        self._reconnecting: dict[str, int] = {}
         self._opening: dict[tuple[str, tuple[str, int], str], asyncio.Task[Flow]] = {}
         self._waiting: dict[Flow, list[bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -307,8 +307,13 @@ class Transports:
         local = self._local_address(remote[0])
         if local is not None:
             options["local_addr"] = (local, 0)
+        refused = self._places[False].take(remote[0])
+        if refused:
+            self.count(f"refused_{refused}")
+            raise TransportError(f"{action}: too many are open (limit {refused})")
         connection = self._make(transport, accepted=False, name=name or remote[0])
         connection.remote = remote
+        connection.counted = remote[0]
         connection.opening = self.loop.create_future()
         self._all.add(connection)
         try:
@@ -334,6 +339,13 @@ class Transports:
             else:
                 self.count("waiting_dropped")
             return
+        host = flow.remote[0]
+        there = self._reconnecting.get(host, 0)
+        if there >= self.limits.reconnecting:
+            self.count("reconnections_refused")
+            self._user.flow_failed(flow, TransportError(f"too many connections to {host} are being opened"))
+            return
+        self._reconnecting[host] = there + 1
         self._waiting[flow] = [data]
         self._spawn(self._open_and_send(flow), f"reconnect {flow.transport} {host_port(*flow.remote)}")
 
@@ -352,6 +364,11 @@ class Transports:
             self._user.flow_opened(wanted, flow)
             for data in waiting:
                 self.send(flow, data)
+        finally:
+            host = wanted.remote[0]
+            self._reconnecting[host] -= 1
+            if not self._reconnecting[host]:
+                del self._reconnecting[host]
         self._user.flush()
 
     # -- which socket, which connection -------------------------------------------------------------------------------
@@ -461,18 +478,11 @@ class Transports:
 
     def admit(self, connection: StreamConnection) -> bool:
         """See `StreamOwner`."""
-        source = connection.remote[0]
-        there = self._per_source.get(source, 0)
         if self._closing:
             return False
-        if self._accepted >= self.limits.connections:
-            refused = "connections"
-        elif there >= self.limits.connections_per_source:
-            refused = "connections_per_source"
-        else:
-            self._accepted += 1
-            self._per_source[source] = there + 1
-            connection.counted = True
+        refused = self._places[True].take(connection.remote[0])
+        if not refused:
+            connection.counted = connection.remote[0]
             self._all.add(connection)
             self.count("connections_accepted")
             return True
@@ -600,14 +610,8 @@ class Transports:
         self._all.discard(connection)
         self._gone.set()
         if connection.counted:
-            connection.counted = False
-            self._accepted -= 1
-            source = connection.remote[0]
-            left = self._per_source[source] - 1
-            if left:
-                self._per_source[source] = left
-            else:
-                del self._per_source[source]
+            self._places[connection.accepted].give_back(connection.counted)
+            connection.counted = ""
         flow = connection.flow
         if flow is None:
             return

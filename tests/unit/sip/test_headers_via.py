@@ -85,6 +85,19 @@ def test_round_trip(transport: str, host: str, port: int | None, params: dict[st
     assert str(parse_via(f" {str(via).replace('/', ' / ').replace(';', ' ; ')} ")) == str(via)
 
 
+@given(st.lists(st.sampled_from('a;,=\\" \t<>()é\x01\x7f\x85\u2028\U0001f600\udc80\udcff'), max_size=8).map("".join))
+def test_what_came_from_the_network_can_always_be_written_again(content: str) -> None:
+    # whoever adds received and rport to a foreign Via must not fail for what its sender put into it
+    for param in (f'x="{content}"', f'branch="{content}";rport', f"x={content}"):
+        try:
+            via = parse_via(f"SIP/2.0/UDP h;{param}")
+        except ParseError:
+            continue
+        assert parse_via(str(via)) == via
+        stamped = via.with_param("received", "fe80::1%eth0").with_param("rport", "1")
+        assert parse_via(str(stamped)) == stamped
+
+
 @given(st.integers(0, 2**32 - 1), TOKENS)
 def test_cseq_round_trip(number: int, method: str) -> None:
     assert parse_cseq(str(CSeq(number, method))) == (number, method)

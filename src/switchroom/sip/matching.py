@@ -25,10 +25,11 @@ def client_key(branch: str, method: str) -> str:
 def server_key(request: Request, via: Via) -> str:
     """The key of the server transaction that *request*, with *via* on top, belongs to, but for its method.
 
-    With the magic cookie that is branch and sent-by, else what RFC 2543 goes by.
+    With the magic cookie, and something after it (RFC 4475 §3.2.1), that is branch and sent-by, else what RFC 2543
+    goes by.
     """
     branch = via.params.get("branch")
-    if branch is not None and branch.startswith(MAGIC_COOKIE):
+    if branch is not None and branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE):
         return f"{branch} {via.sent_by}".lower()
     return old_key(request.method, request, _render(via, via.params), request.to.tag)
 

@@ -505,6 +505,18 @@ def test_branch_and_sent_by_are_compared_without_regard_to_case() -> None:
 OLD = "SIP/2.0/UDP 192.0.2.2:5060"
 
 
+def test_a_branch_of_nothing_but_the_cookie_names_no_transaction() -> None:
+    # RFC 4475 §3.2.1: such requests fall back to RFC 2543, or each of that peer would be taken for the first
+    layer = new_layer()
+    via = "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK"
+    for cseq in ("7 OPTIONS", "8 OPTIONS"):
+        layer.receive(wire("OPTIONS", via=via, cseq=cseq), UDP, 0.0)
+        arrived(layer)
+    layer.receive(wire("OPTIONS", via=via, cseq="8 OPTIONS"), UDP, 0.1)
+    assert layer.take_events() == []
+    assert (layer.counters["requests"], layer.counters["retransmissions_received"]) == (2, 1)
+
+
 def test_old_requests_are_matched_by_rfc_2543() -> None:
     layer = new_layer()
     layer.receive(wire(via=OLD), UDP, 0.0)

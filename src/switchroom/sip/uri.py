@@ -58,7 +58,11 @@ _SEPARATORS: Final = str.maketrans("", "", "-.()")
 
 
 def _escape_match(match: re.Match[str]) -> str:
-    return "".join([f"%{octet:02X}" for octet in match[0].encode("utf-8", "surrogateescape")])
+    try:
+        octets = match[0].encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"text that is no Unicode: {excerpt(match[0])}") from error
+    return "".join([f"%{octet:02X}" for octet in octets])
 
 
 def _unescape_match(match: re.Match[str]) -> str:

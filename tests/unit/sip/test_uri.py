@@ -362,6 +362,16 @@ def test_a_local_number_without_a_context_goes_on_as_it_came_and_is_never_made()
         assert repr(made).startswith("<TelUri tel:911")
 
 
+def test_what_is_no_unicode_cannot_be_escaped() -> None:
+    # half of a surrogate pair, as JSON may have it; the octets that surrogateescape stands for are escaped
+    for user in ("\ud800", "a\udfffb"):
+        with pytest.raises(LocalProtocolError, match="no Unicode"):
+            SipUri("sip", user, None, "h")
+    with pytest.raises(LocalProtocolError, match="no Unicode"):
+        sip("sip:h").with_param("x", "\ud800")
+    assert str(SipUri("sip", "\udcff", None, "h")) == "sip:%FF@h"
+
+
 @pytest.mark.parametrize("number", ["", "x", "+", "1;a", "+1\r\n"])
 def test_no_malformed_number_can_be_built(number: str) -> None:
     with pytest.raises(LocalProtocolError):
@@ -414,9 +424,14 @@ def test_round_trip(
     def canonical(text: str) -> str:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
-    if any("\ud800" <= c <= "\udc7f" or "\udd00" <= c <= "\udfff" for c in f"{user}{password}{params}{headers}"):
+    if user is None:
+        password = None
+    texts = (user, password, *params, *params.values(), *(text for header in headers for text in header))
+    if any("\ud800" <= c <= "\udc7f" or "\udd00" <= c <= "\udfff" for text in texts for c in text or ""):
+        with pytest.raises(LocalProtocolError):
+            str(SipUri(scheme, user, password, host, port, UriParams(params), headers))
         return
-    uri = SipUri(scheme, user, None if user is None else password, host, port, UriParams(params), headers)
+    uri = SipUri(scheme, user, password, host, port, UriParams(params), headers)
     again = parse_uri(str(uri))
     assert isinstance(again, SipUri)
     assert again == uri

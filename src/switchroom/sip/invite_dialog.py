@@ -23,6 +23,7 @@ class InviteDialog:
         "ack_owed",
         "allow",
         "bye_headers",
+        "byes",
         "closed",
         "description",
         "dialog",
@@ -45,6 +46,8 @@ class InviteDialog:
         """The methods that the peer said it takes."""
         self.bye_headers: tuple[tuple[str, str], ...] | None = None
         """A BYE that waits for the ACK (§15)."""
+        self.byes = 0
+        """How often our BYE was sent."""
         self.closed = False
         """Whether the session has left the dialog."""
         self.description: tuple[bytes, str] | None = None

@@ -57,6 +57,8 @@ _RETRY_REFRESH: Final = 5.0
 """Seconds until a session refresh that could not be sent, or was refused, is tried again at the earliest."""
 _LATER: Final = frozenset((0, 500, 503))
 """What a refresh by UPDATE meets that may fare better later: no way to the peer, or a peer that is busy."""
+_BYE_ATTEMPTS: Final = 5
+"""How often a BYE is sent that is refused as out of order."""
 _SEPARATE_USAGES: Final = frozenset(("REFER", "SUBSCRIBE", "NOTIFY"))
 """Whose 481 concerns a subscription, not the session in the same dialog (RFC 5057 §5.1)."""
 
@@ -148,7 +150,7 @@ class Session:
         """
         if method in ("INVITE", "UPDATE", "BYE", "PRACK"):
             raise LocalProtocolError(f"use the session's own verb for {method}")
-        leg = leg or self._usable_leg()
+        leg = self._usable_leg(leg)
         request = leg.dialog.create_request(
             method, contact=self.contact, headers=headers, body=body, content_type=content_type
         )
@@ -187,7 +189,7 @@ class Session:
 
         Raises LocalProtocolError while another change is under way, or where no offer may stand (§5.1).
         """
-        leg = leg or self._usable_leg()
+        leg = self._usable_leg(leg)
         if body and not self._may_offer(leg):
             raise LocalProtocolError("no UPDATE with an offer before the first offer was answered (RFC 3311 §5.1)")
         return self._modify(leg, "UPDATE", body, content_type, tuple(headers), now)
@@ -195,10 +197,11 @@ class Session:
     def _may_offer(self, leg: InviteDialog) -> bool:
         return leg.exchange.established or self.state == CONFIRMED
 
-    def _usable_leg(self) -> InviteDialog:
-        if self.leg is None or self.state == ENDED:
+    def _usable_leg(self, chosen: InviteDialog | None = None) -> InviteDialog:
+        leg = chosen or self.leg
+        if leg is None or leg.closed or self.state == ENDED:
             raise LocalProtocolError(f"no dialog to send in: the session is {STATE_NAMES[self.state]}")
-        return self.leg
+        return leg
 
     # -- the INVITE's own end of the dialog ----------------------------------------------------------------------
 
@@ -490,7 +493,15 @@ class Session:
             if subject is None and response.status > 100:
                 self._host.emit(RequestProgress(handle, response))
         elif isinstance(subject, InviteDialog):  # our BYE
-            self._close(subject)
+            if response.status == 500 and not subject.closed and subject.byes < _BYE_ATTEMPTS:
+                # overtaken by a subscription's request, with a higher CSeq: it has to be said again
+                request = handle.request.copy()
+                request.headers.remove("Authorization")
+                request.headers.remove("Proxy-Authorization")
+                request.headers.set("CSeq", f"{subject.dialog.next_seq()} BYE")
+                self._send_bye(subject, request, now)
+            else:
+                self._close(subject)
         else:
             assert handle.dialog is not None  # whatever a session sends is sent within a dialog
             if response.status < 300:
@@ -698,7 +709,11 @@ class Session:
         if self._successes:
             leg.bye_headers = headers
             return
-        handle = ClientRequest(leg.dialog.create_request("BYE", headers=headers), self, leg.dialog)
+        self._send_bye(leg, leg.dialog.create_request("BYE", headers=headers), now)
+
+    def _send_bye(self, leg: InviteDialog, request: Request, now: float) -> None:
+        leg.byes += 1
+        handle = ClientRequest(request, self, leg.dialog)
         handle.subject = leg
         self._host.start(handle, now)
 

@@ -207,7 +207,9 @@ class UserAgent:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> Response:
-        """Answer an `IncomingRequest`."""
+        """Answer an `IncomingRequest`; LocalProtocolError for a 101-199, which RFC 4320 §4.1 forbids."""
+        if 100 < status < 200:
+            raise LocalProtocolError("no request but INVITE gets provisional responses (RFC 4320 §4.1)")
         request, session = incoming.request, incoming.session
         response = request.create_response(
             status,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.unit.sip.calls import ANSWER, NO_TIMER, OFFER, call, ends, pair, talk
 from tests.unit.sip.pump import Node, Pump
@@ -301,6 +303,55 @@ class TestAcknowledgement:
         assert ends(alice) == [(EndReason.LOST, 481)]
         assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
         pump.assert_clean()
+
+    def test_a_bye_that_was_overtaken_is_said_again(self) -> None:
+        """§12.2.2: 500 to what comes late, such as after the NOTIFY of a subscription that shares the dialog."""
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        assert caller.dialog is not None
+        caller.dialog.share()
+        first = pump.now
+        pump.drop = lambda source, target, message: (
+            isinstance(message, Request) and message.method == "BYE" and pump.now == first
+        )
+        caller.hang_up(pump.now, headers=[("Reason", "Q.850;cause=16")])
+        pump.settle()
+        notify = caller.dialog.create_request("NOTIFY", contact=alice.agent.contact)
+        alice.agent.send(notify, pump.now)
+        pump.run(pump.now + 5.0)
+        assert len(pump.sent("bob", 500, "BYE")) == 1
+        assert ends(bob) == [(EndReason.REMOTE_BYE, None)]
+        assert bob.last(SessionEnded).message is not None
+        assert bob.last(SessionEnded).message.headers.get("Reason") == "Q.850;cause=16"  # type: ignore[union-attr]
+        pump.run()
+        pump.assert_clean()
+
+    def test_a_bye_that_is_refused_each_time(self) -> None:
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        bob.agent.settings = replace(bob.agent.settings, allow=("INVITE", "ACK", "CANCEL"))
+        receive = alice.receive
+        alice.receive = (  # type: ignore[method-assign]
+            lambda data, source, now: receive(data.replace(b"SIP/2.0 405 ", b"SIP/2.0 500 "), source, now)
+        )
+        caller.hang_up(pump.now)
+        pump.run(pump.now + 1.0)
+        assert len(pump.sent("alice", "BYE")) == 5
+        pump.run()
+        assert alice.agent.idle
+
+    def test_nothing_is_sent_in_a_session_that_has_ended(self) -> None:
+        """A request that overtakes the BYE would keep the peer from understanding it."""
+        pump, alice, bob = pair()
+        caller, _ = talk(pump, alice, bob)
+        (leg,) = caller.legs.values()
+        caller.hang_up(pump.now)
+        with pytest.raises(LocalProtocolError):
+            caller.update(pump.now, leg=leg)
+        with pytest.raises(LocalProtocolError):
+            caller.send(pump.now, "INFO", leg=leg)
+        pump.run()
+        assert not pump.sent("alice", "INFO")
 
     def test_a_success_is_a_2xx(self) -> None:
         pump, alice, bob = pair()

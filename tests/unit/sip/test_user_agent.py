@@ -99,6 +99,15 @@ class TestChecks:
         assert response.to.tag
         assert (response.body, str(response.content_type)) == (b"x", "text/plain")
 
+    def test_only_an_invite_gets_provisional_responses(self) -> None:
+        """RFC 4320 §4.1: no other request gets more than a 100."""
+        pump, bob = alone()
+        assert ask(pump, bob) is None
+        with pytest.raises(LocalProtocolError):
+            bob.agent.respond(bob.last(IncomingRequest), 183)
+        bob.agent.respond(bob.last(IncomingRequest), 100)
+        bob.agent.respond(bob.last(IncomingRequest), 200)
+
     @pytest.mark.parametrize(
         ("method", "status"), [("REGISTER", 405), ("PUBLISH", 405), ("FROBNICATE", 501), ("options", 501)]
     )

@@ -255,7 +255,8 @@ class TransactionLayer:
         transaction = self._find_server(key, method)
         if transaction is not None and method != "ACK":
             self.counters["retransmissions_received"] += 1
-            self._step_server(transaction, IN_REQUEST, now)
+            if 2 * octets >= transaction.request_octets:  # else it is not the message again, but bait for the answer
+                self._step_server(transaction, IN_REQUEST, now)
             return
         if method == "ACK":
             if transaction is None or self._step_server(transaction, IN_ACK, now) & UP:
@@ -316,6 +317,7 @@ class TransactionLayer:
         if taken is None:
             taken = self._sources[source] = _Source()
         taken.transactions += 1
+        transaction.request_octets = octets
         self._take_octets(transaction, octets)
         self._index(transaction)
         self._queue.touch(transaction)

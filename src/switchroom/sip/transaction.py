@@ -426,10 +426,10 @@ class ServerTransaction(Transaction):
 
     It is answered 100 at `trying_at` if nothing else was sent by then, and not at all after `end_at`.  `source` is the
     address that it came from, `sent_by_port` the port of its Via, `ack_key` that of an RFC 2543 client's ACK, `octets`
-    the size of what is held for it.
+    the size of what is held for it, `request_octets` that of its request as it came.
     """
 
-    __slots__ = ("ack_key", "failure_told", "octets", "sent_by_port", "source", "user")
+    __slots__ = ("ack_key", "failure_told", "octets", "request_octets", "sent_by_port", "source", "user")
 
     def __init__(self, key: str, method: str, flow: Flow, request: Request, trying_at: float, end_at: float) -> None:
         if method == "INVITE":
@@ -442,6 +442,7 @@ class ServerTransaction(Transaction):
         self.sent_by_port = flow.remote[1]
         self.ack_key = ""
         self.octets = 0
+        self.request_octets = 0
         self.failure_told = False
         self.user: object = None
         """Whoever answers it: a note of the driver, which tells that one what becomes of it."""

@@ -1373,6 +1373,23 @@ def test_what_transactions_hold_is_bounded_in_octets() -> None:
     assert_empty(layer)
 
 
+def test_a_small_datagram_does_not_fetch_the_answer_to_a_large_one_again() -> None:
+    # The answer repeats the Via, From, To and Call-ID of its request, and maddr sends it to anybody: 200 octets would
+    # bring 7,000 as often as they come.  A retransmission is the message again (§17.1.2), so it is no smaller.
+    layer = new_layer()
+    via = "SIP/2.0/UDP h;rport;branch=z9hG4bK1"
+    large, small = wire("MESSAGE", via=via, to=f"<sip:{'x' * 7000}@h>"), wire("MESSAGE", via=via)
+    layer.receive(large, UDP, 0.0)
+    reply(layer, arrived(layer), 404, 0.0)
+    (answer,) = sent(layer)
+    layer.receive(small, UDP, 0.1)
+    assert sent(layer) == []
+    layer.receive(large, UDP, 0.2)
+    assert sent(layer) == [answer]
+    assert layer.take_events() == []
+    assert layer.counters["retransmissions_received"] == 2
+
+
 @pytest.mark.parametrize(("method", "status"), [("MESSAGE", 200), ("INVITE", 200), ("INVITE", 486)])
 def test_of_a_request_that_was_answered_the_answer_is_what_counts(method: str, status: int) -> None:
     layer = new_layer(bounds=TransactionLimits(octets=9_000))

@@ -215,8 +215,8 @@ class Session:
         if method == "BYE":
             self._host.respond_to(transaction, request, 200)
             self._hung_up(leg, request, now)
-        elif self.state == ENDED:
-            self._host.respond_to(transaction, request, 481)
+        elif self.state == ENDED or (self.state == CONFIRMED and leg is not self.leg):
+            self._host.respond_to(transaction, request, 481)  # over, or a branch that was not taken
         elif method == "INVITE":
             self._reinvited(transaction, request, leg, now)
         elif method == "UPDATE":
@@ -706,7 +706,7 @@ class Session:
 
     def _bye(self, leg: InviteDialog, now: float, headers: tuple[tuple[str, str], ...]) -> None:
         """Send BYE, or keep it until the ACK of our 2xx arrives (§15)."""
-        if self._successes:
+        if self._successes and leg is self.leg:
             leg.bye_headers = headers
             return
         self._send_bye(leg, leg.dialog.create_request("BYE", headers=headers), now)

@@ -721,6 +721,42 @@ class TestForks:
         assert len(caller.legs) == 1
         assert not ends(alice)
 
+    def test_an_unwanted_branch_is_ended_whatever_the_taken_one_waits_for(self) -> None:
+        """§15: the ACK that a BYE waits for is that of its own dialog."""
+        pump, alice, bob, carol, _ = self.fork()
+        bob.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        bob.last(IncomingSession).session.reinvite(pump.now, b"v=0 new")
+        pump.run(pump.now + 0.02)
+        pump.drop = lambda source, target, message: (
+            source == "bob.example" and isinstance(message, Request) and message.method == "ACK"
+        )
+        alice.last(IncomingOffer).modification.accept(pump.now, b"v=0 fine")
+        pump.run(pump.now + 0.02)
+        carol.last(IncomingSession).session.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert ends(carol) == [(EndReason.REMOTE_BYE, None)]
+        pump.drop = None
+        pump.run(pump.now + 5.0)
+        assert not ends(alice)
+
+    def test_no_change_is_made_on_a_branch_that_was_not_taken(self) -> None:
+        pump, alice, bob, carol, caller = self.fork()
+        for node in (carol, bob):
+            node.last(IncomingSession).session.answer(pump.now, ANSWER)
+            pump.drop = lambda source, target, message: (
+                target == "bob.example" and isinstance(message, Request) and message.method == "BYE"
+            )
+            pump.run(pump.now + 0.05)
+        unwanted = bob.last(IncomingSession).session
+        unwanted.update(pump.now, b"v=0 new")
+        pump.run(pump.now + 0.05)
+        assert not alice.heard(IncomingOffer)
+        assert ends(bob) == [(EndReason.LOST, 481)]
+        assert not ends(alice)
+        assert caller.exchange is not None
+        assert not caller.exchange.pending
+
     def test_an_unwanted_branch_hangs_up_by_itself(self) -> None:
         pump, alice, bob, carol, caller = self.fork()
         pump.drop = lambda source, target, message: (

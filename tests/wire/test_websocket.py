@@ -212,6 +212,27 @@ def test_frames_that_break_the_rules_close_the_connection(run: Any, data: bytes,
     run(main)
 
 
+@pytest.mark.parametrize("subprotocol", ["sip", "chat"])
+@pytest.mark.parametrize("opcode", [CLOSE, PING, 3])
+def test_frames_that_come_with_the_upgrade_wait_for_its_answer(run: Any, subprotocol: str, opcode: int) -> None:
+    """A client has to wait for the 101 (RFC 6455 §4.1); one that does not gets its answers in order all the same."""
+
+    async def main() -> None:
+        async with answering() as endpoint:
+            reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.listeners[0].port)
+            writer.write(upgrade(subprotocol) + frame(opcode, b""))
+            head = await reader.readuntil(b"\r\n\r\n")
+            if subprotocol == "sip":
+                assert head.startswith(b"HTTP/1.1 101 ")
+                assert (await read_frame(reader))[0] == (PONG if opcode == PING else CLOSE)
+            else:
+                assert head.startswith(b"HTTP/1.1 400 ")
+            writer.close()
+            assert "internal_errors" not in endpoint.counters
+
+    run(main)
+
+
 def test_garbage_instead_of_an_upgrade(run: Any) -> None:
     async def main() -> None:
         async with answering() as endpoint:

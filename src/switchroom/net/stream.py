@@ -65,6 +65,10 @@ class StreamOwner(Protocol):
         """Write a line about a peer to the log, unless there was one within the second; whether it was written."""
         ...
 
+    def log_mistake(self, whose: str, text: str) -> None:
+        """In an `except` block: log the exception, unless there was one of *whose* within the second."""
+        ...
+
 
 class StreamConnection(asyncio.Protocol, Timed):
     """One connection.  Its deadlines are kept by the owner's timer queue: there is no timer handle of its own.
@@ -162,8 +166,8 @@ class StreamConnection(asyncio.Protocol, Timed):
             self._received(data)
         except Exception as error:  # a mistake of ours or of a library: this connection ends, the rest goes on
             self.owner.count("internal_errors")
-            self.owner.complain(self.remote, f"internal error on {self!r}: {error!r}")
-            self.abort(TransportError("internal error"))
+            self.owner.log_mistake("Switchroom itself", f"internal error on {self!r}")
+            self.abort(TransportError(f"internal error: {error!r}"))
 
     def eof_received(self) -> bool:
         """Called by the loop: the peer will send nothing more; what is queued is still written."""

@@ -68,22 +68,15 @@ class WebSocketConnection(StreamConnection):
 
     def _received(self, data: bytes) -> None:
         protocol = self._protocol
+        if self._state == OPENING and isinstance(protocol, ServerProtocol):
+            data = self._answer_upgrade(protocol, data)
+            if not data:
+                return
         protocol.receive_data(data)
         events = protocol.events_received()
         for event in events:
             if isinstance(event, Frame):
                 self._frame(event)
-            elif isinstance(event, Request):
-                assert isinstance(protocol, ServerProtocol)
-                origin = _foreign(event, self._origins)
-                if origin is not None:
-                    protocol.send_response(protocol.reject(403, "Pages of this origin may not connect.\n"))
-                    self._refuse(TransportError(f"it is opened by a page of {origin}: name it in websocket_origins"))
-                    return
-                protocol.send_response(protocol.accept(event))
-                if protocol.state is State.OPEN:
-                    self._flush()
-                    self._ready()
             elif isinstance(event, Response):
                 self._client_response()
             if self._state > OPEN:
@@ -100,6 +93,32 @@ class WebSocketConnection(StreamConnection):
             self.close()
         elif self._state == OPEN:
             self.message_pending(self._fragmented or not events)
+
+    def _answer_upgrade(self, protocol: ServerProtocol, data: bytes) -> bytes:
+        """Feed the HTTP request, and answer it; returns what follows it.
+
+        Line by line: frames that come at once must not be looked at, let alone answered, before the request is.
+        """
+        end = 0
+        while end < len(data):
+            start, end = end, data.find(b"\n", end) + 1 or len(data)
+            protocol.receive_data(data[start:end])
+            for request in protocol.events_received():
+                assert isinstance(request, Request)
+                origin = _foreign(request, self._origins)
+                if origin is not None:
+                    protocol.send_response(protocol.reject(403, "Pages of this origin may not connect.\n"))
+                    self._refuse(TransportError(f"it is opened by a page of {origin}: name it in websocket_origins"))
+                    return b""
+                protocol.send_response(protocol.accept(request))
+                if protocol.state is State.OPEN:
+                    self._flush()
+                    self._ready()
+                    return data[end:]
+            if protocol.handshake_exc is not None:
+                self._refuse(protocol.handshake_exc)
+                return b""
+        return b""
 
     def _client_response(self) -> None:
         protocol = self._protocol

@@ -179,7 +179,7 @@ class ServerSubscription(Timed):
 class Notifier(ClientUsage):
     """All subscriptions to one user agent: it answers SUBSCRIBE, keeps time, and sends NOTIFY.
 
-    `find_dialog` gives the dialog of a session, when a SUBSCRIBE comes within one.
+    `find_dialog` gives the dialog of a session, when a SUBSCRIBE comes within one: `UserAgent.dialog_of`.
     """
 
     def __init__(

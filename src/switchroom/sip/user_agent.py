@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from .client_request import Authenticator, ClientRequest
 from .clock import Clock
-from .dialog import TARGET_REFRESH, DialogId, id_of_request, secure_contact
+from .dialog import TARGET_REFRESH, Dialog, DialogId, id_of_request, secure_contact
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .headers import ACCEPT, JOIN, REPLACES, SESSION_EXPIRES, Address, Join, MediaType, Replaces
 from .invite_dialog import InviteDialog
@@ -242,6 +242,11 @@ class UserAgent:
         """The session of a dialog, as this end names it."""
         found = self._legs.get(dialog_id)
         return found[0] if found is not None else None
+
+    def dialog_of(self, dialog_id: DialogId) -> Dialog | None:
+        """The dialog of a session by its own name: of a forked INVITE there are more than that of the session."""
+        found = self._legs.get(dialog_id)
+        return found[1].dialog if found is not None else None
 
     @property
     def idle(self) -> bool:

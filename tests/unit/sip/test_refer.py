@@ -8,7 +8,7 @@ import pytest
 from tests.unit.sip.calls import call, pair, talk
 from tests.unit.sip.pump import Node, Pump, address
 
-from switchroom.sip.dialog import CONFIRMED, TERMINATED, DialogId
+from switchroom.sip.dialog import CONFIRMED, TERMINATED
 from switchroom.sip.errors import LocalProtocolError, ParseError
 from switchroom.sip.event import Notified, Subscriber, SubscriberSettings, SubscriptionEnded
 from switchroom.sip.headers import Event
@@ -43,12 +43,9 @@ class TestFragment:
 
 def referee(node: Node, **settings: Any) -> Referee:
     """Make *node* take REFER requests, those within its sessions included."""
-
-    def find(wanted: DialogId) -> Any:
-        session = node.agent.session_of(wanted)
-        return None if session is None else session.dialog
-
-    taker = Referee(NotifierSettings(node.agent.contact, **settings), node.agent.identifiers, find_dialog=find)
+    taker = Referee(
+        NotifierSettings(node.agent.contact, **settings), node.agent.identifiers, find_dialog=node.agent.dialog_of
+    )
     node.agent.attach(taker)
     return taker
 
@@ -338,6 +335,29 @@ class TestWithinASession:
         pump.run()
         assert len(pump.sent("alice", "SUBSCRIBE")) == 1
         assert subscriber.next_timer() == NEVER
+
+    def test_in_an_early_dialog_of_a_fork(self) -> None:
+        """The REFER belongs to the dialog that it came in, not to that of the session."""
+        pump = Pump()
+        alice, bob, carol = (pump.node(name) for name in ("alice", "bob", "carol"))
+        pump.groups["home.example"] = ["bob.example", "carol.example"]
+        taker = referee(alice)
+        caller = alice.agent.invite(0.0, "sip:home@home.example", from_=alice.aor, body=b"v=0 offer")
+        pump.run(0.1)
+        early = bob.last(IncomingSession).session
+        early.progress(pump.now)
+        pump.run(pump.now + 0.1)
+        carol.last(IncomingSession).session.answer(pump.now, b"v=0 answer")
+        pump.run(pump.now + 0.1)
+        referrer(bob, alice, dialog=early.dialog).start(pump.now)
+        pump.run(pump.now + 0.1)
+        asked = alice.last(ReferRequested).subscription
+        taker.accept_refer(asked, pump.now)
+        pump.run(pump.now + 0.1)
+        assert asked.dialog is not caller.dialog
+        assert caller.dialog is not None
+        assert str(caller.dialog.remote_target) == "sip:carol@carol.example"
+        assert fragments(bob) == [100]
 
     def test_two_at_a_time_and_one_is_left(self) -> None:
         pump, alice, bob = pair()

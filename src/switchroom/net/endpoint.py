@@ -39,6 +39,7 @@ from .dns import DnsCache, DnsResolver, Resolver
 from .identifiers import SystemIdentifiers
 from .incoming import KNOWN_METHODS, Handler, IncomingRequest
 from .limits import LIMITS, TransportLimits
+from .loop import has_sockets
 from .sending import Sending
 from .tap import Tap
 from .tls import TlsContexts, TlsSettings, TlsSource
@@ -51,6 +52,8 @@ EventHandler = Callable[[Any], Awaitable[object] | object]
 
 _ROUNDS: Final = 64
 """Rounds of a flush before the loop gets its turn: a user that orders without end must not stop the rest."""
+_TIMER_SLACK: Final = 0.005
+"""Seconds between two looks at what is due: thousands of transactions that end one by one must not each wake us up."""
 
 
 class RequestTimeout(TransportError, TimeoutError):
@@ -128,6 +131,8 @@ class Endpoint:
         self._unanswered: set[ServerTransaction] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = NEVER
+        self._timer_ran = -NEVER
+        self._timer_slack = 0.0
         self._flushing = False
         self._draining = False
         self._closed = False
@@ -152,6 +157,8 @@ class Endpoint:
         if self._transports is not None:
             raise LocalProtocolError("an endpoint is started once")
         self._loop = asyncio.get_running_loop()
+        if has_sockets(self._loop):  # on the clock of the lab all happens to the instant
+            self._timer_slack = _TIMER_SLACK
         transports = Transports(
             self,
             limits=self._limits,
@@ -372,7 +379,7 @@ class Endpoint:
         self._arm(transports)
 
     def _flush_once(self, transports: Transports) -> bool:
-        """One round: output, events, orders; whether there was anything."""
+        """One round: output, events, orders; whether there may be more."""
         layer = self.layer
         now = self._loop.time()
         output = layer.take_output()
@@ -389,7 +396,7 @@ class Endpoint:
             self._mailbox = []
             for user, posted in mailbox:
                 self._feed(user, posted, now)
-        busy = bool(output or events or mailbox)
+        busy = False
         for user in self._users:
             try:
                 orders = user.take_orders()
@@ -404,13 +411,16 @@ class Endpoint:
                 assert handler is not None
                 self._call(handler, each, f"{type(each).__name__} handler", None)
             busy = busy or bool(orders) or bool(happened)
-        return busy or bool(self._mailbox)
+        return busy or layer.busy or bool(self._mailbox)
 
     def _arm(self, transports: Transports) -> None:
         """Set the one timer to the next deadline; a timer that fires early is harmless."""
         due = min(self.layer.next_timer(), transports.next_timer())
         for user in self._users:
             due = min(due, user.next_timer())
+        if due >= self._timer_at:
+            return
+        due = max(due, self._timer_ran + self._timer_slack)
         if due >= self._timer_at:
             return
         if self._timer is not None:
@@ -424,7 +434,7 @@ class Endpoint:
         transports = self._transports
         if self._closed or transports is None:
             return
-        now = self._loop.time()
+        now = self._timer_ran = self._loop.time()
         try:
             self.layer.handle_timers(now)
             transports.handle_timers(now)
@@ -522,7 +532,7 @@ class Endpoint:
         incoming = IncomingRequest(self, request, flow, transaction, self._identifiers.token())
         transaction.user = incoming
         self._unanswered.add(transaction)
-        self._call(handler, incoming, f"{request.method} {request.call_id}", incoming)
+        self._call(handler, incoming, request.method, incoming)
 
     def _ack_received(self, event: AckReceived, now: float) -> None:
         user = self._owner(event.request)
@@ -613,7 +623,9 @@ class Endpoint:
         except Exception:
             self._handler_failed(incoming, name)
             return
-        if inspect.isawaitable(result):
+        if result is not None and inspect.isawaitable(result):
+            if incoming is not None:
+                name = f"{name} {incoming.request.call_id}"
             task = self._loop.create_task(self._await(result, name, incoming), name=name)
             self._tasks.add(task)
             task.add_done_callback(self._task_done)
@@ -638,6 +650,8 @@ class Endpoint:
 
     def _handler_failed(self, incoming: IncomingRequest | None, name: str) -> None:
         word, _, rest = name.partition(" ")
+        if incoming is not None:
+            rest = incoming.request.call_id
         self._mistake("handler_errors", f"the handler of {word}", rest)
         if incoming is not None and incoming.transaction is not None and not incoming.answered:
             incoming.respond(500)

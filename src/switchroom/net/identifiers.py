@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+from os import urandom
 from random import SystemRandom
 
 
@@ -16,7 +16,7 @@ class SystemIdentifiers:
 
     def token(self, bits: int = 64) -> str:
         """A new token of at least *bits* random bits, in hexadecimal."""
-        return secrets.token_hex((bits + 7) // 8)
+        return urandom((bits + 7) // 8).hex()
 
     def random(self) -> float:
         """A number in [0, 1)."""

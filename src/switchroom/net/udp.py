@@ -16,6 +16,8 @@ from .loop import has_sockets
 
 BATCH: Final = 64
 """Datagrams read per wake-up: enough to spare wake-ups, few enough that timers and streams get their turn."""
+_TRY_TWO: Final = 16
+"""Wake-ups for one datagram each, after which two are tried."""
 _BUFFER: Final = 4 * 1024 * 1024
 _LARGEST: Final = 65_535
 
@@ -93,7 +95,7 @@ def _family(host: str) -> socket.AddressFamily:
 class RawDatagramSocket:
     """A socket of our own, watched by the loop: a third of the work of asyncio's transport per message."""
 
-    __slots__ = ("_limit", "_loop", "_queue", "_receiver", "_recverr", "_socket", "address")
+    __slots__ = ("_alone", "_batch", "_limit", "_loop", "_queue", "_receiver", "_recverr", "_socket", "address")
 
     def __init__(
         self,
@@ -110,6 +112,8 @@ class RawDatagramSocket:
         self._limit = queue
         self._queue: deque[tuple[bytes, tuple[str, int]]] = deque()
         self._recverr = False
+        self._batch = 1
+        self._alone = 0
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -157,14 +161,20 @@ class RawDatagramSocket:
     def _readable(self) -> None:
         receive = self._socket.recvfrom
         receiver = self._receiver
+        # To find nothing more costs a call and an exception: that is tried seldom while datagrams come one by one.
+        batch = self._batch
         got = 0
         try:
-            while got < BATCH:
+            while got < batch:
                 data, source = receive(_LARGEST)
                 got += 1
                 receiver.datagram_received(self, data, source if len(source) == 2 else source[:2])
+            self._alone += 1
+            if batch > 1 or self._alone >= _TRY_TWO:
+                self._batch = min(2 * batch, BATCH)
         except (BlockingIOError, InterruptedError):
-            pass
+            self._batch = max(got, 1)
+            self._alone = 0
         except OSError:
             self._read_errors()
             got = 0

@@ -509,6 +509,11 @@ class TransactionLayer:
         return events
 
     @property
+    def busy(self) -> bool:
+        """Whether there is output or an event to take."""
+        return bool(self._output or self._events)
+
+    @property
     def client_transactions(self) -> int:
         """How many client transactions live, those that only absorb retransmissions included."""
         return len(self._clients)

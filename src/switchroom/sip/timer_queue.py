@@ -77,35 +77,30 @@ class TimerQueue:
                 self._rebuild()
 
     def next_at(self) -> float:
-        """A time not later than the next deadline; `NEVER` when there is none.  Waking up early is harmless."""
-        at = NEVER
-        for run in self._runs:
-            while run and run[0][0] != run[0][2].queued_at:
-                run.popleft()
-                self._entries -= 1
-            if run and run[0][0] < at:
-                at = run[0][0]
-        heap = self._heap
-        while heap and heap[0][0] != heap[0][2].queued_at:
-            heappop(heap)
-            self._entries -= 1
-        return heap[0][0] if heap and heap[0][0] < at else at
+        """When the next deadline is; `NEVER` when there is none.  What is cancelled or has moved wakes nobody up."""
+        while True:
+            first = self._first()
+            if first is None:
+                return NEVER
+            at, _, item = first[0]
+            if at == item.queued_at:
+                if item.retry_at <= at or item.expire_at <= at:
+                    return at
+                item.queued_at = NEVER
+                self._live -= 1
+                self._pop(first)
+                self.touch(item)
+            else:
+                self._pop(first)
 
     def pop_due(self, now: float) -> Deadlines | None:
         """Remove and return an item with a deadline at or before *now*, or None; `touch` it to queue it again."""
         while True:
-            first: deque[Entry] | None = None
-            for run in self._runs:
-                if run and run[0][0] <= now and (first is None or run[0] < first[0]):
-                    first = run
-            heap = self._heap
-            if heap and heap[0][0] <= now and (first is None or heap[0] < first[0]):
-                at, _, item = heappop(heap)
-            elif first is not None:
-                at, _, item = first.popleft()
-            else:
+            first = self._first()
+            if first is None or first[0][0] > now:
                 return None
-            self._entries -= 1
+            at, _, item = first[0]
+            self._pop(first)
             if at != item.queued_at:
                 continue  # dead: discarded, or superseded by an earlier entry
             item.queued_at = NEVER
@@ -113,6 +108,23 @@ class TimerQueue:
             if item.retry_at <= now or item.expire_at <= now:
                 return item
             self.touch(item)  # the deadline had moved later
+
+    def _first(self) -> deque[Entry] | list[Entry] | None:
+        """The run whose first entry is the earliest of all, or the heap; None when there is no entry."""
+        first: deque[Entry] | list[Entry] | None = None
+        for run in self._runs:
+            if run and (first is None or run[0] < first[0]):
+                first = run
+        heap = self._heap
+        return heap if heap and (first is None or heap[0] < first[0]) else first
+
+    def _pop(self, first: deque[Entry] | list[Entry]) -> None:
+        """Remove the first entry of a run or of the heap."""
+        self._entries -= 1
+        if isinstance(first, deque):
+            first.popleft()
+        else:
+            heappop(first)
 
     def _rebuild(self) -> None:
         """Drop the dead entries, and make one run of the others."""

@@ -183,6 +183,19 @@ def test_a_given_branch_is_used_once() -> None:
         layer.send_request(request(), UDP, 0.0, branch="given")
 
 
+def test_a_layer_is_busy_while_there_is_something_to_take() -> None:
+    layer = new_layer()
+    assert not layer.busy
+    layer.receive(wire("OPTIONS"), UDP, 0.0)
+    assert layer.busy
+    event = arrived(layer)
+    assert not layer.busy
+    reply(layer, event, 200, 0.0)
+    assert layer.busy
+    assert len(sent(layer)) == 1
+    assert not layer.busy
+
+
 def test_content_length_is_added() -> None:
     layer = new_layer()
     message = request()

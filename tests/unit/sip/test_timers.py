@@ -86,6 +86,32 @@ def test_a_deadline_that_moves_later_is_met_and_costs_no_entry() -> None:
     assert drain(queue, 999.0) == [item]
 
 
+def test_nobody_is_woken_for_what_has_moved_or_was_cancelled() -> None:
+    queue = TimerQueue()
+    moved, cancelled = timed(1.0), timed(2.0)
+    queue.touch(moved)
+    queue.touch(cancelled)
+    moved.retry_at = 32.0
+    cancelled.retry_at = NEVER
+    assert queue.next_at() == 32.0
+    assert len(queue) == 1
+    assert drain(queue, 32.0) == [moved]
+
+
+def test_most_entries_need_no_heap() -> None:
+    """Each kind of deadline makes a run of its own; only what fits into none goes to the heap."""
+    queue = TimerQueue()
+    for second in range(100):
+        for distance in (32.0, 5.0, 0.5):
+            queue.touch(timed(second + distance))
+    assert len(queue._heap) == 0
+    early = [timed(0.25 - index / 1000) for index in range(100)]
+    for item in early:
+        queue.touch(item)
+    assert queue.next_at() == early[-1].retry_at
+    assert drain(queue, 0.3) == early[::-1]
+
+
 def test_a_cancelled_deadline_never_comes() -> None:
     queue = TimerQueue()
     item = timed(1.0, 2.0)

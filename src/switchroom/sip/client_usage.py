@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _CHALLENGES: Final = 4
 """How many challenges one request may meet: some proxies on the way, and a stale nonce (RFC 3261 §22.3)."""
+LONGEST_INTERVAL: Final = 86_400
+"""A day.  Who demands more than that between two refreshes (a Min-Expires may say 136 years) would never be asked
+again whether he still knows of us: that is refused, and a longer grant is refreshed as if it were for a day."""
 
 
 class UsageRequest:
@@ -172,6 +175,7 @@ def refresh_delay(granted: float, fraction: float) -> float:
     At *fraction* of it, but so early that a refresh which times out (64*T1) ends before the grant does; of a short
     grant, at the half.
     """
+    granted = min(granted, LONGEST_INTERVAL)
     return granted / 2 if granted < 120 else min(granted * fraction, granted - 33)
 
 

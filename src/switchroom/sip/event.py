@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
+from .client_usage import LONGEST_INTERVAL, ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
 from .dialog import IN_SUCCESS, Dialog, DialogId, id_of_request
 from .dialog import TERMINATED as DIALOG_TERMINATED
 from .errors import RemoteProtocolError
@@ -454,7 +454,7 @@ class Subscriber(ClientUsage):
 
     def _accepts_minimum(self, response: Response) -> bool:
         minimum = response.headers.one(MIN_EXPIRES)
-        if minimum is None or not 0 < self._asked() < minimum or self._briefs >= _BRIEF_RETRIES:
+        if minimum is None or not 0 < self._asked() < minimum <= LONGEST_INTERVAL or self._briefs >= _BRIEF_RETRIES:
             return False
         self._briefs += 1
         self._minimum = minimum

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
+from .client_usage import LONGEST_INTERVAL, ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
 from .errors import LocalProtocolError, RemoteProtocolError
 from .headers import EVENT, MIN_EXPIRES, SIP_ETAG, SIP_IF_MATCH, Address, Event
 from .message import Request
@@ -353,7 +353,7 @@ class Publication(ClientUsage):
 
     def _accepts_minimum(self, response: Response) -> bool:
         minimum = response.headers.one(MIN_EXPIRES)
-        if minimum is None or minimum <= self._asked() or self._briefs >= _BRIEF_RETRIES:
+        if minimum is None or not self._asked() < minimum <= LONGEST_INTERVAL or self._briefs >= _BRIEF_RETRIES:
             return False
         self._briefs += 1
         self._minimum = minimum

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .client_usage import ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
+from .client_usage import LONGEST_INTERVAL, ClientUsage, UsageRequest, back_off_delay, refresh_delay, retry_after
 from .errors import LocalProtocolError
 from .headers import FLOW_TIMER, MIN_EXPIRES, P_ASSOCIATED_URI, PATH, SERVICE_ROUTE, STAR, Address
 from .message import Request
@@ -446,7 +446,7 @@ class Registration(ClientUsage):
     def _accepts_minimum(self, response: Response) -> bool:
         minimum = response.headers.one(MIN_EXPIRES)
         asked = max(self.settings.expires, self._minimum)
-        if minimum is None or minimum <= asked or self._briefs >= _BRIEF_RETRIES:
+        if minimum is None or not asked < minimum <= LONGEST_INTERVAL or self._briefs >= _BRIEF_RETRIES:
             return False
         self._briefs += 1
         self._minimum = minimum

@@ -317,6 +317,16 @@ class TestSubscribe:
         bench.answer(423, ("Min-Expires", "600"))
         assert bench.ended().status == 423
 
+    @pytest.mark.parametrize(("minimum", "again"), [("86400", True), ("86401", False)])
+    def test_423_with_a_minimum_that_is_too_long(self, minimum: str, again: bool) -> None:
+        bench = Bench(expires=60)
+        bench.start()
+        bench.answer(423, ("Min-Expires", minimum))
+        if again:
+            assert bench.sent().expires == 86_400
+        else:
+            assert bench.ended().status == 423
+
     @pytest.mark.parametrize("answered", [True, False])
     def test_423_to_what_is_not_wanted_any_more(self, answered: bool) -> None:
         bench = Bench(expires=60)

@@ -332,6 +332,17 @@ class TestFailure:
         bench.answer(423, ("Min-Expires", "600"))
         assert bench.event().retry_at is None
 
+    @pytest.mark.parametrize(("minimum", "again"), [("86400", True), ("86401", False)])
+    def test_423_with_a_minimum_that_is_too_long(self, minimum: str, again: bool) -> None:
+        bench = Bench(expires=60)
+        bench.publish()
+        bench.sent()
+        bench.answer(423, ("Min-Expires", minimum))
+        if again:
+            assert bench.sent().expires == 86_400
+        else:
+            assert bench.event().retry_at is None
+
     def test_423_to_a_refresh(self) -> None:
         bench = Bench(expires=60)
         bench.publish()

@@ -332,14 +332,24 @@ class TestFailure:
         bench.go(bench.due())
         assert bench.sent().expires == 1800  # it was learnt
 
-    @pytest.mark.parametrize("headers", [(), (("Min-Expires", "60"),), (("Min-Expires", "5"),)])
-    def test_423_that_does_not_say_more(self, headers: tuple[tuple[str, str], ...]) -> None:
+    @pytest.mark.parametrize(
+        "headers", [(), (("Min-Expires", "60"),), (("Min-Expires", "5"),), (("Min-Expires", "86401"),)]
+    )
+    def test_423_that_does_not_say_more_or_far_too_much(self, headers: tuple[tuple[str, str], ...]) -> None:
         bench = Bench(expires=60)
         bench.registration.start(0.0)
         bench.sent()
         bench.answer(423, *headers)
         event = bench.event()
         assert (event.status, event.retry_at) == (423, None)
+
+    def test_a_grant_of_136_years_is_refreshed_once_a_day(self) -> None:
+        bench = Bench(expires=3600)
+        bench.registration.start(0.0)
+        bench.sent()
+        bench.answer(200, ("Expires", str(2**32 - 1)))
+        assert bench.event().expires == 2**32 - 1
+        assert bench.due() == pytest.approx(86_400 * 0.8)
 
     def test_423_for_ever(self) -> None:
         bench = Bench(expires=60)

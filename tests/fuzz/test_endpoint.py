@@ -217,7 +217,7 @@ def test_endpoint(loop: str, tmp_path: Path, caplog: Any) -> None:
                     await good(caller, called)
                     counters = called.counters
                     assert "internal_errors" not in counters
-                    assert problems == []
+                    assert [(each["message"], each.get("exception")) for each in problems] == []
                     assert answers.wrong == []
                     asked = counters["requests"] + counters["malformed_requests"]
                     assert answers.sent <= asked + counters["retransmissions_sent"]

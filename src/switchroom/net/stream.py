@@ -243,9 +243,9 @@ class StreamConnection(asyncio.Protocol, Timed):
         return self._state == OPEN and self._transport is not None and not self._transport.is_closing()
 
     @property
-    def closed(self) -> bool:
-        """Whether it is gone for good."""
-        return self._state == CLOSED
+    def made(self) -> bool:
+        """Whether the loop has given it a transport, which then has the socket."""
+        return self._transport is not None
 
     def extra(self, name: str) -> Any:
         """`get_extra_info` of the transport."""

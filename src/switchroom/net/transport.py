@@ -509,7 +509,7 @@ class Transports:
 
     def _drop(self, connection: StreamConnection, accepted: socket.socket) -> None:
         """The handshake's task is over, be it before its first step; only WebSocket has more to do now."""
-        if connection.extra("peername") is None:
+        if not connection.made:
             accepted.close()
             connection.abort(TransportError("the TLS handshake did not succeed"))
 
@@ -524,7 +524,8 @@ class Transports:
                 await self.loop.connect_accepted_socket(lambda: connection, accepted, **options)
         except (OSError, asyncio.CancelledError) as error:
             connection.handshake = None  # this task: not to be cancelled by `abort`
-            accepted.close()
+            if not connection.made:
+                accepted.close()
             if isinstance(error, asyncio.CancelledError):
                 connection.abort(TransportError("the endpoint is closing"))
                 raise

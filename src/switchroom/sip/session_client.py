@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .client_request import ClientRequest
 from .clock import Alarm
-from .dialog import EARLY, IN_END, IN_FAILURE, IN_PROVISIONAL, TERMINATED, Dialog
+from .dialog import EARLY, IN_END, IN_FAILURE, IN_PROVISIONAL, Dialog
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
 from .invite_dialog import InviteDialog, read_success
 from .offer_exchange import OFFER_SENT, WITHDRAW, has_description
@@ -111,7 +111,10 @@ class ClientSession(Session):
         body: bytes = b"",
         content_type: str | None = "application/sdp",
     ) -> None:
-        """Acknowledge a reliable provisional response that carried the offer, with the answer (RFC 3262 §5)."""
+        """Acknowledge a reliable provisional response that carried the offer, with the answer (RFC 3262 §5).
+
+        A PRACK of ours makes no offer, which RFC 3262 §5 would allow, too: `update` makes it, in a message of its own.
+        """
         leg = self.legs.get(response.to.tag or "")
         if leg is None or leg.prack_due is not response or self.state == ENDED:
             raise LocalProtocolError("this response waits for no PRACK")
@@ -235,6 +238,13 @@ class ClientSession(Session):
         else:
             self._finish(EndReason.TIMEOUT if error is None else EndReason.TRANSPORT, now, status, None, error)
 
+    def begin_anew(self) -> None:
+        """The INVITE is sent once more, after a challenge or elsewhere: its early dialogs are over (§12.3)."""
+        for leg in list(self.legs.values()):
+            self._drop(leg, IN_FAILURE)
+            self._host.emit(EarlyDialogEnded(self, leg.dialog))
+        self._gone.clear()
+
     def _forget_invite(self) -> None:
         """No response to the INVITE comes any more: let go of what waited for it."""
         self._branches_end.release()
@@ -356,7 +366,7 @@ class ClientSession(Session):
         self._host.start(handle, now)
 
     def _prack_answered(self, prack: _Prack, response: Response, now: float) -> None:
-        wanted = self.state in (INVITING, CANCELLING) and prack.leg.dialog.state != TERMINATED
+        wanted = self.state in (INVITING, CANCELLING) and not prack.leg.closed
         if response.status == 500 and wanted and prack.attempts < _PRACK_ATTEMPTS:
             # overtaken by a request with a higher CSeq: it has to be said again, under a new number
             self._prack(prack, now)

@@ -234,8 +234,9 @@ class ServerSession(Session):
             return  # the 2xx is about to follow, or the PRACK it waits for never comes
         last = self._last
         reliable = last is not None and "100rel" in last.require
-        if last is None and self._reliability() != "required":
-            self.progress(now, 183, reliable=False)
+        required = self._reliability() == "required"
+        if last is None and not (required and self._leg.exchange.state == IDLE):
+            self.progress(now, 183, reliable=None if required else False)
         elif reliable and last is not None and self._leg.exchange.state != IDLE:
             self.progress(now, last.status)
         elif last is not None:

@@ -526,7 +526,12 @@ class UserAgent:
         return False
 
     def _resend(self, handle: ClientRequest, request: Request) -> None:
-        number = handle.dialog.next_seq() if handle.dialog is not None else request.cseq.number + 1
+        if handle.dialog is not None:
+            number = handle.dialog.next_seq()
+        else:
+            number = request.cseq.number + 1
+            if isinstance(handle.owner, ClientSession):
+                handle.owner.begin_anew()
         request.headers.set("CSeq", f"{number} {request.method}")
         handle.request = request
         self._orders.append(SendRequest(request, handle, handle.destination))

@@ -8,6 +8,8 @@ import pytest
 from tests.unit.sip.calls import ANSWER, NO_TIMER, OFFER, call, ends, pair, talk
 from tests.unit.sip.pump import Node, Pump
 
+from switchroom.sip.dialog import TERMINATED
+from switchroom.sip.digest import DigestClient, Login
 from switchroom.sip.errors import LocalProtocolError, TransportError
 from switchroom.sip.layer import CancelReceived, ResponseFailed
 from switchroom.sip.message import Request, Response, parse
@@ -362,6 +364,15 @@ class TestAcknowledgement:
 
 
 class TestNotAnswered:
+    @pytest.mark.parametrize(("body", "repeated"), [(OFFER, [60, 210]), (b"", [])])
+    def test_something_is_heard_of_a_callee_that_must_be_heard_reliably(self, body: bytes, repeated: list[int]) -> None:
+        """§13.3.1.1, RFC 3262 §3, §5: unless what is told would have to make the offer."""
+        pump, alice, bob = pair(supported=("100rel",), ring_wait=250.0, invite_wait=250.0)
+        call(pump, alice, bob, body=body, headers=[("Require", "100rel")])
+        pump.run()
+        assert [round(at) for at, _ in pump.sent("bob", 183)] == repeated
+        assert len(pump.sent("alice", "PRACK")) == len(repeated)
+
     def test_rejected(self) -> None:
         pump, alice, bob = pair()
         call(pump, alice, bob)
@@ -654,6 +665,35 @@ class TestForks:
         assert len(caller.legs) == 2
         pump.run(answered_at + 32.1)
         assert len(caller.legs) == 1
+
+    @pytest.mark.parametrize("method", ["follow", "authenticate"])
+    def test_early_dialogs_end_with_the_attempt_that_made_them(self, method: str) -> None:
+        """§12.3: with its non-2xx final response, also where that leads to another attempt."""
+        pump, alice, bob = pair(
+            follow_redirects=True, authenticator=lambda ids: DigestClient(lambda realm: Login("alice", "secret"), ids)
+        )
+        carol = pump.node("carol", session_timer=NO_TIMER)
+        caller = call(pump, alice, bob)
+        called = bob.last(IncomingSession).session
+        called.progress(pump.now)
+        pump.run(pump.now + 0.05)
+        (leg,) = caller.legs.values()
+        if method == "follow":
+            called.redirect(pump.now, [carol.aor])
+        else:
+            called.reject(pump.now, 401, headers=[("WWW-Authenticate", 'Digest realm="r", nonce="n"')])
+        pump.run(pump.now + 0.05)
+        assert leg.dialog.state == TERMINATED
+        assert alice.last(EarlyDialogEnded).dialog is leg.dialog
+        assert not caller.legs
+        again = (carol if method == "follow" else bob).last(IncomingSession).session
+        assert again is not called
+        again.answer(pump.now, ANSWER)
+        pump.run(pump.now + 0.05)
+        assert alice.last(SessionAnswered)
+        caller.hang_up(pump.now)
+        pump.run()
+        pump.assert_clean()
 
     def test_a_policy_chooses_the_branch(self) -> None:
         pump, alice, bob, carol, _ = self.fork(fork_policy=lambda session, response: response.body == b"v=0 wanted")

@@ -277,6 +277,8 @@ def _render(name: HeaderName, value: str) -> str:
     else:
         name = name.name
     line = f"{name}: {value}"
+    if line.isprintable():
+        return line
     if CONTROL.search(line) is not None and ("\r" in line or "\n" in line or not controls_are_quoted(line)):
         raise LocalProtocolError(f"{name} cannot hold control characters: {excerpt(value)}")
     return line

@@ -68,9 +68,9 @@ def target(listen: list[str], authority: Authority) -> Endpoint:
 def message(dice: random.Random, seed: int) -> bytes:
     """A mutated message that is no retransmission of another one, with a Via by which its answer finds the way."""
     data = mutate(dice) if dice.random() < 0.8 else raw_request(dice.choice(("INVITE", "INFO", "CANCEL", "ACK", "BYE")))
-    branch = b"127.0.0.1:%d;rport;branch=z9hG4bKf%d.%d"
+    branch = b"127.0.0.1:%d;rport;branch=z9hG4bKf%d.%x"
     data = data.replace(
-        b"host.example.com;branch=z9hG4bKcorpus", branch % (dice.randrange(1, 65536), seed, dice.randrange(999))
+        b"host.example.com;branch=z9hG4bKcorpus", branch % (dice.randrange(1, 65536), seed, dice.getrandbits(64))
     )
     if dice.random() < 0.2:
         data = data.replace(b"OPTIONS", dice.choice((b"INVITE", b"MESSAGE", b"REGISTER", b"SUBSCRIBE", b"ACK")))

@@ -201,6 +201,12 @@ def test_an_alias_lets_requests_back_over_a_verified_clients_connection(run: Any
             ]
             writer.write(b"\r\n".join([b"SIP/2.0 200 OK", *lines, b"Content-Length: 0", b"", b""]))
             assert (await back).status == 200
+            # One place for each connection: with a new one it gives up the old one.
+            again = wire.raw(transport="TLS").replace(b";rport", b";alias").replace(b"127.0.0.1:9;", b"127.0.0.1:7062;")
+            writer.write(again)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"SIP/2.0 200")
+            with pytest.raises(TransportError, match="nothing listens"):
+                await called.request(wire.request("OPTIONS", "sip:client.test:7061;transport=tls"))
             writer.close()
             await writer.wait_closed()
 

@@ -83,6 +83,7 @@ class StreamConnection(asyncio.Protocol, Timed):
         "_transport",
         "_written_by",
         "accepted",
+        "alias",
         "awaits_pong",
         "counted",
         "error",
@@ -107,6 +108,8 @@ class StreamConnection(asyncio.Protocol, Timed):
         """The identity that was asked for when we opened it."""
         self.flow: Flow | None = None
         self.peer_names: tuple[str, ...] = ()
+        self.alias: tuple[str, tuple[str, int]] | None = None
+        """Whose listener's place it takes, if it takes one (RFC 5923)."""
         self.counted = ""
         """The host under which it counts for the limits; empty if it does not."""
         self.remote: tuple[str, int] = ("", 0)

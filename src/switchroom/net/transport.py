@@ -426,8 +426,13 @@ class Transports:
         if connection is None or not connection.accepted or not connection.peer_names:
             return
         key = (flow.transport, (flow.remote[0], port or 5061))
-        if key in self._aliases or len(self._aliases) < self.limits.connections:
-            self._aliases[key] = connection
+        self._forget_alias(connection)  # one of each, so that nobody fills the table
+        self._aliases[key] = connection
+        connection.alias = key
+
+    def _forget_alias(self, connection: StreamConnection) -> None:
+        if connection.alias is not None and self._aliases.get(connection.alias) is connection:
+            del self._aliases[connection.alias]
 
     def _local_address(self, host: str) -> str | None:
         """The address to connect from: the one that we listen on, so that a peer sees one address of ours."""
@@ -623,9 +628,7 @@ class Transports:
             there.pop(flow.connection, None)
             if not there:
                 del self._by_remote[key]
-        if connection.peer_names and connection.accepted:
-            for alias in [each for each, known in self._aliases.items() if known is connection]:
-                del self._aliases[alias]
+        self._forget_alias(connection)
         if error is None:
             self._user.flow_closed(flow)
         else:

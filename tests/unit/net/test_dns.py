@@ -207,3 +207,12 @@ async def test_closing_gives_up_what_is_under_way() -> None:
     await cache.close()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def test_an_answer_of_thousands_of_records_is_cut_short() -> None:
+    cache = DnsCache(
+        Counting(lambda name: Answer(tuple(f"192.0.2.{each % 256}" for each in range(10_000)), 60.0)), lambda: 0.0
+    )
+    answer = await cache.ask(Question("a.test", "A"))
+    assert not isinstance(answer, LookupFailed)
+    assert len(answer) == DnsCache.MOST

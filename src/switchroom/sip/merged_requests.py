@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .message import Request
 
-
-class _Key(NamedTuple):
-    from_tag: str
-    call_id: str
-    number: int
-    method: str
+MOST_REMEMBERED: Final = 100_000
+"""How many requests one generation holds; in a flood the older ones are forgotten before their time."""
 
 
 class MergedRequests:
     """What arrived lately outside any dialog: a second copy over another path is owed a 482.
 
     Two generations of keys, exchanged every `span` seconds (64*T1), remember a request for one to two spans: as long
-    as its transaction, at a constant cost and without a timer for each.
+    as its transaction, at a constant cost and without a timer for each.  Of each request no more is kept than a hash.
     """
 
-    __slots__ = ("_older", "_recent", "_rotate_at", "_span")
+    __slots__ = ("_most", "_older", "_recent", "_rotate_at", "_span")
 
-    def __init__(self, span: float) -> None:
+    def __init__(self, span: float, most: int = MOST_REMEMBERED) -> None:
         self._span = span
+        self._most = most
         self._rotate_at = 0.0
-        self._recent: set[_Key] = set()
-        self._older: set[_Key] = set()
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
 
     def __len__(self) -> int:
         """How many requests are remembered."""
@@ -44,9 +41,11 @@ class MergedRequests:
         if not tag:
             return False
         cseq = request.cseq
-        key = _Key(tag, request.call_id, cseq.number, cseq.method)
+        key = hash((tag, request.call_id, cseq.number, cseq.method))
         if key in self._recent or key in self._older:
             return True
+        if len(self._recent) >= self._most:
+            self._older, self._recent = self._recent, set()
         self._recent.add(key)
         return False
 

@@ -38,3 +38,12 @@ def test_remembered_for_as_long_as_a_transaction_and_no_longer_than_two() -> Non
     assert not merged.is_merged(request(call_id="first"), 65.0)
     merged.forget(500.0)
     assert len(merged) == 0
+
+
+def test_a_flood_makes_it_forget_sooner_not_grow() -> None:
+    merged = MergedRequests(32.0, most=10)
+    for number in range(1000):
+        assert not merged.is_merged(request(call_id=f"c{number}"), 0.0)
+        assert merged.is_merged(request(call_id=f"c{max(0, number - 10)}"), 0.0)
+        assert len(merged) <= 20
+    assert not merged.is_merged(request(call_id="c900"), 0.0)

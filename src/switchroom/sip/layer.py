@@ -232,9 +232,15 @@ class TransactionLayer:
             self._events.append(FlowRejected(flow, error))
 
     def _receive_keep_alive(self, flow: Flow, pong: bool) -> None:
-        """A CRLF or two of them (RFC 5626 §3.5.1)."""
+        """A CRLF or two of them (RFC 5626 §3.5.1).
+
+        Pings that come at once have one answer: a read may hold tens of thousands of them.
+        """
         if not pong:
-            self._output.append((flow, _CRLF))
+            output = self._output
+            if output and output[-1][1] is _CRLF and output[-1][0] is flow:
+                return
+            output.append((flow, _CRLF))
         self._events.append(KeepAlive(flow, pong))
 
     def _receive_message(self, data: bytes | memoryview, flow: Flow, now: float) -> None:

@@ -1173,6 +1173,18 @@ def test_connections_do_not_mix() -> None:
     assert kinds(layer.take_events()) == [RequestReceived]
 
 
+def test_pings_that_come_at_once_have_one_answer() -> None:
+    """A read may hold tens of thousands of them; other streams' have theirs."""
+    layer = new_layer()
+    layer.receive(b"\r\n\r\n" * 1000, TCP, 0.0)
+    layer.receive(b"\r\n\r\n" * 1000, TLS, 0.0)
+    assert layer.take_output() == [(TCP, b"\r\n"), (TLS, b"\r\n")]
+    assert layer.take_events() == [KeepAlive(TCP, False), KeepAlive(TLS, False)]
+    assert layer.counters["keep_alives"] == 2000
+    layer.receive(b"\r\n\r\n", TLS, 0.0)
+    assert layer.take_output() == [(TLS, b"\r\n")]
+
+
 def test_a_pong() -> None:
     """Without being told of the ping, two pongs in a row would read as one ping."""
     layer = new_layer()

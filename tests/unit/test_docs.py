@@ -1,4 +1,4 @@
-"""The code in the README and on the pages of docs/ runs: the Python blocks of a page, one after the other, are a test module."""
+"""The code in the README and on the pages of docs/ runs: the Python blocks of a page are a test module."""
 
 from __future__ import annotations
 

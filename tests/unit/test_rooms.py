@@ -28,4 +28,6 @@ def test_importing_the_package_loads_no_room() -> None:
 def test_the_core_loads_no_io_even_through_the_standard_library(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert loaded & set(FORBIDDEN) == set()
-    assert {name for name in loaded if name.startswith("switchroom.") and not name.startswith("switchroom.sip")} == set()
+    assert {
+        name for name in loaded if name.startswith("switchroom.") and not name.startswith("switchroom.sip")
+    } == set()

@@ -129,7 +129,7 @@ class Sending:
                 )
             return
         try:
-            uri = destination or next_hop_uri(order.request)
+            uri = destination or order.request.next_hop
             attempt.target = uri
             locator = self._locator(order.request, uri)
         except SipError as error:
@@ -162,7 +162,7 @@ class Sending:
             if isinstance(destination, Flow):
                 flow: Flow | None = destination
             else:
-                uri = destination or next_hop_uri(request)
+                uri = destination or request.next_hop
                 flow = self._way(request, uri)
                 if flow is None:
                     locator = self._locator(request, uri)
@@ -482,12 +482,6 @@ class Sending:
             await work()
         finally:
             self._flush()
-
-
-def next_hop_uri(request: Request) -> Uri:
-    """Where a request goes: its first Route, else its Request-URI (RFC 3261 §8.1.2).  Raises ParseError."""
-    routes = request.routes
-    return routes[0].uri if routes else request.uri
 
 
 def _first(locator: Locator, dead: DeadHops, now: float) -> Hop:

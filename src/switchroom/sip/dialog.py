@@ -273,7 +273,7 @@ class Dialog:
         if contact is not None and method in TARGET_REFRESH:
             lines.append(("Contact", str(contact)))
         lines.extend(headers)
-        return Request.build(
+        request = Request.build(
             method,
             uri,
             from_=self.local,
@@ -285,6 +285,8 @@ class Dialog:
             content_type=content_type,
             max_forwards=max_forwards,
         )
+        request.to_strict_router = routes != self.route_set
+        return request
 
     def target(self) -> tuple[Uri, tuple[Address, ...]]:
         """Request-URI and Route of a request: loose routing, or strict when the first hop asks so (§12.2.1.1)."""

@@ -235,7 +235,7 @@ class Message:
 class Request(Message):
     """A request (§7.1).  `Request.build` makes one; `parse` reads one."""
 
-    __slots__ = ("_uri", "_uri_text", "_version", "method")
+    __slots__ = ("_uri", "_uri_text", "_version", "method", "to_strict_router")
 
     def __init__(
         self,
@@ -253,6 +253,8 @@ class Request(Message):
         self._uri_text = uri_text
         self._uri: Uri | None = None
         self._version = version
+        self.to_strict_router = False
+        """Whether the Request-URI names a strict router, which goes before all Routes (§12.2.1.1, §16.6 step 6)."""
 
     @property
     def start_line(self) -> str:
@@ -277,6 +279,17 @@ class Request(Message):
         self._uri_text = _request_uri(uri)
         self._uri = None
         self._data = None
+
+    @property
+    def next_hop(self) -> Uri:
+        """Where the request goes next (§8.1.2): the first Route, or the Request-URI without one.
+
+        Of a request that was written for a strict router it is the Request-URI all the same.
+        """
+        if self.to_strict_router:
+            return self.uri
+        route = self.headers.one(ROUTE)
+        return self.uri if route is None else route.uri
 
     @classmethod
     def build(
@@ -386,6 +399,7 @@ class Request(Message):
         """An independent copy."""
         copy = Request(self.method, self._uri_text, self.headers.copy(), self._body, self._data, self._version)
         copy._uri = self._uri
+        copy.to_strict_router = self.to_strict_router
         return copy
 
 

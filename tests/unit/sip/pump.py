@@ -132,8 +132,7 @@ class Node:
     def _locate(self, order: SendRequest | SendAck) -> Flow:
         if isinstance(order.destination, Flow):
             return order.destination
-        routes = order.request.routes
-        uri = order.destination or (routes[0].uri if routes else order.request.uri)
+        uri = order.destination or order.request.next_hop
         assert isinstance(uri, SipUri)
         return self.flow_to(uri.host)
 

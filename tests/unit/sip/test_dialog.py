@@ -212,6 +212,7 @@ class TestRequests:
         assert (request.body, str(request.content_type)) == (b"x", "text/plain")
         assert "Contact" not in request.headers
         assert "Via" not in request.headers
+        assert str(request.next_hop) == "sip:p1.example.com;lr"
 
     def test_strict_routing(self) -> None:
         """The example of §12.2.1.1."""
@@ -227,11 +228,13 @@ class TestRequests:
             "<sip:proxy4>",
             "<sip:user@remoteua>",
         ]
+        assert str(request.next_hop) == str(request.copy().next_hop) == "sip:proxy1"  # §8.1.2: not the first Route
 
     def test_no_route_set_no_route(self) -> None:
         request = caller().create_request("BYE")
         assert "Route" not in request.headers
         assert request.uri_text == "sip:bob@192.0.2.4"
+        assert request.next_hop == request.uri
 
     def test_contact_goes_into_target_refresh_requests_only(self) -> None:
         dialog = caller()

@@ -469,8 +469,7 @@ class Subscriber(ClientUsage):
                 raise RemoteProtocolError("a NOTIFY needs a Subscription-State (RFC 6665 §8.2.3)", 400)
             subscription = self._find(request, now)
         except RemoteProtocolError as error:
-            if error.status_hint is not None:
-                self._respond(transaction, request, error.status_hint)
+            self._respond(transaction, request, error.status_hint or 400)
             return
         if subscription is None or subscription.dialog is None:
             self._respond(transaction, request, 481)  # §4.1.3, §4.4.1

@@ -292,8 +292,7 @@ class Notifier(ClientUsage):
         try:
             self._subscribed(transaction, request, now)
         except RemoteProtocolError as error:
-            if error.status_hint is not None:
-                self._respond(transaction, request, error.status_hint, to_tag=self._ids.token())
+            self._respond(transaction, request, error.status_hint or 400, to_tag=self._ids.token())
 
     def _subscribed(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         event = request.headers.one(EVENT)
@@ -373,8 +372,7 @@ class Notifier(ClientUsage):
 
     def _answer(self, subscription: ServerSubscription, status: int, headers: tuple[tuple[str, str], ...] = ()) -> None:
         transaction = subscription.transaction
-        if transaction is None:
-            return
+        assert transaction is not None  # all rows that answer leave ASKED, which nothing enters again
         subscription.transaction = None
         tag = subscription.dialog.local_tag or None
         self._respond(transaction, subscription.request, status, to_tag=tag, headers=headers)

@@ -285,7 +285,9 @@ def check_call(name: str, call: Call) -> None:
     if reason in CANCELLED:
         assert not established, f"{name}: cancelled after it was answered and acknowledged"
     if established:
-        assert reason in HUNG_UP | {EndReason.SESSION_EXPIRED, EndReason.TIMEOUT, EndReason.TRANSPORT, EndReason.LOST}
+        # NO_ACK: the ACK for a 2xx to a re-INVITE never came, so the session is ended (§13.3.1.4, §14.2)
+        lost = {EndReason.SESSION_EXPIRED, EndReason.TIMEOUT, EndReason.TRANSPORT, EndReason.LOST, EndReason.NO_ACK}
+        assert reason in HUNG_UP | lost
 
 
 def check_responses(lab: Lab) -> None:

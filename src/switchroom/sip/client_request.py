@@ -91,3 +91,19 @@ class ClientRequest:
     def method(self) -> str:
         """The method of the request."""
         return self.request.method
+
+
+def with_credentials(authenticator: Authenticator, request: Request, response: Response) -> Request | None:
+    """A copy of *request* with the credentials that the challenge in *response* asks for (§22.2, §22.3).
+
+    None when there are none to give.  Its CSeq is still the old one.
+    """
+    credentials = authenticator.authorize(request, response)
+    if not credentials:
+        return None
+    request = request.copy()
+    request.headers.remove("Authorization")
+    request.headers.remove("Proxy-Authorization")
+    for name, value in credentials:
+        request.headers.add(name, value)
+    return request

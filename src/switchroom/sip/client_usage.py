@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from .client_request import with_credentials
 from .errors import RemoteProtocolError, SipError
 from .headers import RETRY_AFTER
 from .layer import RequestFailed, RequestReceived, RequestTimedOut, ResponseReceived
@@ -142,15 +143,10 @@ class ClientUsage:
         """The same request with credentials and the next CSeq (RFC 3261 §22.2, §22.3)."""
         if self._authenticator is None or sent.challenges >= _CHALLENGES:
             return False
-        lines = self._authenticator.authorize(sent.request, response)
-        if not lines:
+        request = with_credentials(self._authenticator, sent.request, response)
+        if request is None:
             return False
         sent.challenges += 1
-        request = sent.request.copy()
-        request.headers.remove("Authorization")
-        request.headers.remove("Proxy-Authorization")
-        for name, value in lines:
-            request.headers.add(name, value)
         number = self._next_seq() if sent.dialog is None else sent.dialog.next_seq()
         request.headers.set("CSeq", f"{number} {request.method}")
         sent.request = request

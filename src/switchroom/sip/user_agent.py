@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from .client_request import Authenticator, ClientRequest
+from .client_request import Authenticator, ClientRequest, with_credentials
 from .clock import Clock
 from .dialog import TARGET_REFRESH, Dialog, DialogId, id_of_request, secure_contact
 from .errors import LocalProtocolError, RemoteProtocolError, SipError
@@ -473,15 +473,10 @@ class UserAgent:
         """§22.2, §22.3: the same request with credentials and the next CSeq."""
         if self.authenticator is None or handle.challenges >= _CHALLENGES:
             return False
-        credentials = self.authenticator.authorize(handle.request, response)
-        if not credentials:
+        request = with_credentials(self.authenticator, handle.request, response)
+        if request is None:
             return False
         handle.challenges += 1
-        request = handle.request.copy()
-        request.headers.remove("Authorization")
-        request.headers.remove("Proxy-Authorization")
-        for name, value in credentials:
-            request.headers.add(name, value)
         self._resend(handle, request)
         return True
 
